@@ -1,0 +1,155 @@
+"""The merchant's policy as frozen values: what ``policy.toml`` says, already checked.
+
+Here: the shape of the policy. Reading and checking the file belongs to ``settings``; what
+the rules do with it to the module of each rule. ``docs/policy.md`` documents every key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from returns_pipeline.domain.model import (
+    Disposition,
+    DispositionRule,
+    Executor,
+    Owner,
+    RefundType,
+    Severity,
+    Stage,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Merchant:
+    """Who keeps the books: name, IANA zone, default currency, two-letter entity code."""
+
+    name: str
+    time_zone: str
+    currency: str
+    entity: str
+
+
+@dataclass(frozen=True, slots=True)
+class HappyReturnsPolicy:
+    """How Happy Returns is asked and read."""
+
+    lookups_per_run: int
+    order_number_format: str
+    return_window: timedelta
+    recheck_open: timedelta
+    recheck_shipped: timedelta
+    shipment_overlap: timedelta
+    initial_window: timedelta
+    page_size: int
+    fields: Mapping[str, str]  # ours -> vendor's name
+    statuses: Mapping[str, Stage]  # folded code -> stage
+    refund_types: Mapping[str, RefundType]  # folded code -> refund type
+
+
+@dataclass(frozen=True, slots=True)
+class LinnworksPolicy:
+    """How Linnworks is read and what our writes look like there."""
+
+    order_overlap: timedelta
+    initial_window: timedelta
+    page_size: int
+    sources: tuple[str, ...]  # channels whose orders are mirrored; empty: all
+    reason_category: str
+    exchange_source: str
+    exchange_location: str
+    exchange_postal_service: str  # "" : the original's
+
+
+@dataclass(frozen=True, slots=True)
+class GatePolicy:
+    """Which evidence opens which gate."""
+
+    stock: Stage
+    refund: Stage
+    exchange: Stage
+    refund_by_dropoff: Mapping[str, Stage]
+    refund_requires_approval: bool
+    returnless: Stage
+
+
+@dataclass(frozen=True, slots=True)
+class RefundPolicy:
+    """Who pays and how far figures may differ."""
+
+    executor: Executor | None  # None: not declared; live mode refuses to start
+    tolerance_minor: int
+    max_batch_minor: int  # breaker: a day's batch above it stops and asks
+    gateways: Mapping[str, str]  # folded payment method -> gateway; "*" default
+
+
+@dataclass(frozen=True, slots=True)
+class AgePolicy:
+    """How long something may rest before it is somebody's task."""
+
+    orphan_young: timedelta
+    orphan_old: timedelta
+    disposition_grace: timedelta
+    received_not_refunded: timedelta
+    refunded_not_received: tuple[timedelta, ...]
+    in_transit: timedelta
+    source_stale: timedelta
+    started_expires: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerPolicy:
+    """A run that wants more than this stops before its first write and asks."""
+
+    max_units_per_run: int
+    max_units_per_sku: int
+
+
+@dataclass(frozen=True, slots=True)
+class FinancePolicy:
+    """Roles to accounts, and whether the cost side is posted."""
+
+    accounts: Mapping[str, str]  # role, or role.key -> account code
+    post_cost: bool
+    close_lag: timedelta  # a day is complete this long after its end
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulePolicy:
+    """Cron texts, in the merchant's zone."""
+
+    sync: str
+    close: str
+    reconcile: str
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The whole policy and the hash of its canonical form."""
+
+    merchant: Merchant
+    happy_returns: HappyReturnsPolicy
+    linnworks: LinnworksPolicy
+    gate: GatePolicy
+    codes: Mapping[str, Disposition]  # folded source code -> canonical
+    unmapped: str  # "hold" | "quarantine"
+    rules: Mapping[Disposition, DispositionRule]
+    refunds: RefundPolicy
+    ages: AgePolicy
+    breakers: BreakerPolicy
+    finance: FinancePolicy
+    schedules: SchedulePolicy
+    owners: Mapping[str, Owner]  # exception code -> owner, where the catalogue's is not wanted
+    sla: Mapping[Severity, timedelta]
+    hash: str
+
+
+def fold(code: str) -> str:
+    """Fold a source code: case, spaces, ``-`` and ``_`` do not count."""
+    return "".join(c for c in code.casefold() if c not in " -_\t")
+
+
+def order_key(number: str) -> str:
+    """Fold an order number for comparison: a leading ``#`` and blanks do not count."""
+    return "".join(number.split()).lstrip("#").casefold()
