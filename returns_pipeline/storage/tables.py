@@ -1,0 +1,606 @@
+"""Every table of the pipeline, one schema for SQLite and PostgreSQL.
+
+Here: columns, keys and the constraints that make a wrong state impossible to store. Not
+here: queries (``records``), movements between versions (``migrations``), value rules that
+need more than a row (``schemas``, asset checks). Money is integer minor units (``*_minor``)
+beside a ``currency``; instants (``*_at``) are UTC; a business date is a ``Date`` in the
+merchant's zone. Integer keys grow in order of insertion, so that an insert touches the
+same few pages however long the history is.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Table, UniqueConstraint
+
+from returns_pipeline.storage.types import Instant
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+Text = sa.Text
+BigInt = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite: rowid alias
+
+
+def _id() -> Column[int]:
+    return Column("id", BigInt, primary_key=True, autoincrement=True)
+
+
+def _partial(name: str, *columns: str | Column[object], where: str) -> Index:
+    clause = sa.text(where)
+    return Index(name, *columns, sqlite_where=clause, postgresql_where=clause)
+
+
+# --- evidence ---------------------------------------------------------------------
+
+raw_payloads = Table(
+    "raw_payloads",
+    metadata,
+    _id(),
+    Column("source", Text, nullable=False),  # happy_returns.return | .outbound | linnworks.order
+    Column("key", Text, nullable=False),  # unit key, order id
+    Column("hash", Text, nullable=False),  # of the payload as received
+    Column("body", Text, nullable=False),  # without personal data
+    Column("fetched_at", Instant, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("unknown_fields", Text, nullable=False, server_default=""),
+    comment="Every payload as received, less personal data. Append-only: the evidence.",
+)
+Index("ix_raw_payloads_key", raw_payloads.c.key)
+
+payload_heads = Table(
+    "payload_heads",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("hash", Text, nullable=False),
+    comment="The last payload seen of each thing: what is equal to it adds nothing.",
+)
+
+watermarks = Table(
+    "watermarks",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("at", Instant),
+    Column("position", BigInt),  # of append-only tables: the last row handled
+    Column("updated_at", Instant, nullable=False),
+    comment="How far each source has been read, moved with the rows it speaks for.",
+)
+
+watch_list = Table(
+    "watch_list",
+    metadata,
+    Column("order_key", Text, primary_key=True),
+    Column("reference", Text, nullable=False),  # as the shop prints it
+    Column("reason", Text, nullable=False),  # open_return | shipped
+    Column("priority", sa.Integer, nullable=False),
+    Column("due_at", Instant, nullable=False),
+    Column("closes_at", Instant, nullable=False),
+    Column("last_asked_at", Instant),
+    Column("is_active", sa.Boolean, nullable=False),
+    comment="Orders whose returns Happy Returns is asked for, most valuable question first.",
+)
+_partial("ix_watch_list_due", "priority", "due_at", where="is_active")
+
+vendor_locations = Table(
+    "vendor_locations",
+    metadata,
+    Column("location_id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("is_warehouse_managed", sa.Boolean, nullable=False),
+    Column("is_present", sa.Boolean, nullable=False),
+    Column("seen_at", Instant, nullable=False),
+    comment="The stock locations Linnworks has.",
+)
+
+policy_versions = Table(
+    "policy_versions",
+    metadata,
+    Column("hash", Text, primary_key=True),
+    Column("first_used_at", Instant, nullable=False),
+    Column("body", Text, nullable=False),
+    comment="Every policy that ever decided something, by its hash.",
+)
+
+# --- orders -----------------------------------------------------------------------
+
+orders = Table(
+    "orders",
+    metadata,
+    Column("order_id", Text, primary_key=True),
+    Column("num_id", BigInt, nullable=False),
+    Column("reference", Text, nullable=False),
+    Column("reference_key", Text, nullable=False),
+    Column("secondary_key", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("sub_source", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("is_processed", sa.Boolean, nullable=False),
+    Column("is_cancelled", sa.Boolean, nullable=False),
+    Column("received_at", Instant),
+    Column("processed_at", Instant),
+    Column("updated_at", Instant, nullable=False),
+    Column("total_minor", BigInt, nullable=False),
+    Column("postage_minor", BigInt, nullable=False),
+    Column("postage_vat_minor", BigInt, nullable=False),
+    Column("payment_method", Text, nullable=False),
+    Column("location_id", Text, nullable=False),
+    comment="The mirror of Linnworks' orders, without the shopper.",
+)
+Index("ix_orders_reference_key", orders.c.reference_key)
+Index("ix_orders_secondary_key", orders.c.secondary_key)
+
+order_lines = Table(
+    "order_lines",
+    metadata,
+    Column("row_id", Text, primary_key=True),  # Linnworks' order item row id
+    Column("order_id", Text, ForeignKey("orders.order_id"), nullable=False),
+    Column("position", sa.Integer, nullable=False),
+    Column("item_number", Text, nullable=False),
+    Column("sku", Text, nullable=False),
+    Column("channel_sku", Text, nullable=False),
+    Column("stock_item_id", Text, nullable=False),
+    Column("quantity", sa.Integer, nullable=False),
+    Column("total_minor", BigInt, nullable=False),
+    Column("vat_minor", BigInt, nullable=False),
+    Column("tax_rate_bp", sa.Integer, nullable=False),
+    Column("unit_cost_minor", BigInt),
+    Column("is_service", sa.Boolean, nullable=False),
+    Column("is_unlinked", sa.Boolean, nullable=False),
+    Column("is_batched", sa.Boolean, nullable=False),
+    Column("parent_row_id", Text),  # of a bundle's child
+    CheckConstraint("quantity >= 0", name="quantity"),
+    comment="Order item rows; a bundle's children name their parent.",
+)
+Index("ix_order_lines_order_id", order_lines.c.order_id)
+
+# --- returns ----------------------------------------------------------------------
+
+returns = Table(
+    "returns",
+    metadata,
+    Column("return_id", Text, primary_key=True),
+    Column("order_key", Text, primary_key=True),  # one bag may hold several orders
+    Column("order_number", Text, nullable=False),
+    Column("express_code", Text, nullable=False),
+    Column("merchant_rma", Text, nullable=False),
+    Column("first_seen_at", Instant, nullable=False),
+    comment="Return transactions, one row an order in it.",
+)
+Index("ix_returns_order_key", returns.c.order_key)
+
+return_items = Table(
+    "return_items",
+    metadata,
+    _id(),
+    Column("unit_key", Text, nullable=False, unique=True),
+    Column("return_id", Text, nullable=False),
+    Column("order_number", Text, nullable=False),
+    Column("order_key", Text, nullable=False),
+    Column("line_item_id", Text, nullable=False),
+    Column("sku", Text, nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("started_at", Instant),
+    Column("dropped_off_at", Instant),
+    Column("approved_at", Instant),
+    Column("departed_at", Instant),
+    Column("received_at", Instant),
+    Column("expired_at", Instant),
+    Column("cancelled_at", Instant),
+    Column("precisions", sa.String(7), nullable=False),  # one of e d i - a fact, in that order
+    Column("dropoff_method", Text, nullable=False),
+    Column("reason_code", Text, nullable=False),
+    Column("disposition_code", Text, nullable=False),
+    Column("disposition_at", Instant),
+    Column("refund_type", Text),
+    Column("refund_amount_minor", BigInt),
+    Column("shipping_refund_minor", BigInt),
+    Column("fee_minor", BigInt),
+    Column("fee_currency", Text),
+    Column("currency", Text),
+    Column("is_returnless", sa.Boolean, nullable=False),
+    Column("exchange_sku", Text, nullable=False),
+    Column("exchange_quantity", sa.Integer, nullable=False),
+    Column("exchange_unit_price_minor", BigInt),
+    Column("problems", Text, nullable=False),
+    Column("updated_at", Instant),
+    Column("source_rank", sa.Integer, nullable=False),
+    Column("payload_hash", Text, nullable=False),
+    Column("first_seen_at", Instant, nullable=False),
+    Column("changed_at", Instant, nullable=False),
+    Column("is_open", sa.Boolean, nullable=False),  # something may still be owed to it
+    comment="One row a physical unit: the latest word and the facts of its life.",
+)
+_partial("ix_return_items_open", return_items.c.order_key, where="is_open")
+Index("ix_return_items_order_key", return_items.c.order_key)
+Index("ix_return_items_return_id", return_items.c.return_id)
+Index("ix_return_items_received_at", return_items.c.received_at)
+
+unit_events = Table(
+    "unit_events",
+    metadata,
+    _id(),
+    Column("unit_key", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("precision", sa.String(1), nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("seen_at", Instant, nullable=False),
+    Column("raw_id", BigInt),
+    comment="What each payload newly told of a unit, in the order it was learnt.",
+)
+Index("ix_unit_events_unit_key", unit_events.c.unit_key)
+
+receipts = Table(
+    "receipts",
+    metadata,
+    _id(),
+    Column("unit_key", Text, nullable=False, unique=True),
+    Column("return_id", Text, nullable=False),
+    Column("order_key", Text, nullable=False),
+    Column("received_at", Instant, nullable=False),
+    Column("business_date", sa.Date, nullable=False),
+    Column("seen_at", Instant, nullable=False),
+    comment="Physical receipts in the warehouse, one row a unit, once.",
+)
+Index("ix_receipts_business_date", receipts.c.business_date)
+
+# --- decisions --------------------------------------------------------------------
+
+matches = Table(
+    "matches",
+    metadata,
+    _id(),
+    Column("unit_key", Text, nullable=False, unique=True),
+    Column("outcome", Text, nullable=False),  # matched | orphan | ambiguous | waiting
+    Column("code", Text, nullable=False),  # exception code of the last three
+    Column("reason", Text, nullable=False),
+    Column("rule", Text, nullable=False),
+    Column("order_id", Text),
+    Column("row_id", Text),
+    Column("unit_no", sa.Integer),
+    Column("candidates", Text, nullable=False),
+    Column("since_at", Instant, nullable=False),
+    Column("decided_at", Instant, nullable=False),
+    # Two units can never be the same unit of one order line.
+    UniqueConstraint("row_id", "unit_no", name="uq_matches_row_unit"),
+    CheckConstraint(
+        "(outcome = 'matched') = (row_id IS NOT NULL AND unit_no IS NOT NULL)",
+        name="matched_has_row",
+    ),
+    comment="To which unit of which order item row each returned unit belongs.",
+)
+_partial("ix_matches_unresolved", matches.c.since_at, where="outcome <> 'matched'")
+
+dispositions = Table(
+    "dispositions",
+    metadata,
+    _id(),
+    Column("unit_key", Text, nullable=False),
+    Column("sequence", sa.Integer, nullable=False),
+    Column("source_code", Text, nullable=False),
+    Column("disposition", Text, nullable=False),
+    Column("effect", Text, nullable=False),
+    Column("location_id", Text, nullable=False),
+    Column("is_sellable", sa.Boolean, nullable=False),
+    Column("refund", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("policy_hash", Text, nullable=False),
+    Column("decided_at", Instant, nullable=False),
+    UniqueConstraint("unit_key", "sequence", name="uq_dispositions_unit_sequence"),
+    comment="What was decided for each unit, under which policy. A change is a new row.",
+)
+
+gates = Table(
+    "gates",
+    metadata,
+    Column("unit_key", Text, primary_key=True),
+    Column("gate", Text, primary_key=True),  # stock | refund | exchange
+    Column("is_cleared", sa.Boolean, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("exception", Text, nullable=False),  # catalogue code, "" for none
+    Column("at", Instant),
+    Column("since_at", Instant, nullable=False),
+    comment="Which gates stand open for each open unit, and what holds the others.",
+)
+
+stock_adjustments = Table(
+    "stock_adjustments",
+    metadata,
+    _id(),
+    Column("adjustment_key", Text, nullable=False, unique=True),
+    Column("unit_key", Text, nullable=False),
+    Column("kind", Text, nullable=False),  # restock | scrap | move
+    Column("order_id", Text, nullable=False),
+    Column("row_id", Text, nullable=False),
+    Column("sku", Text, nullable=False),
+    Column("location_id", Text, nullable=False),
+    Column("from_location_id", Text, nullable=False),
+    Column("quantity", sa.Integer, nullable=False),
+    Column("scrap_quantity", sa.Integer, nullable=False),
+    Column("is_sellable", sa.Boolean, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("state", Text, nullable=False),  # ready | intended | posted | held
+    Column("intent_key", Text),
+    Column("rma_header_id", BigInt),
+    Column("rma_row_id", BigInt),
+    Column("posted_at", Instant),
+    Column("note", Text, nullable=False, server_default=""),
+    Column("policy_hash", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    CheckConstraint("quantity = 1", name="one_unit"),
+    CheckConstraint("scrap_quantity IN (0, 1)", name="scrap"),
+    CheckConstraint("(state = 'posted') = (posted_at IS NOT NULL)", name="posted"),
+    comment="Each unit's stock movement; one restock a unit, ever.",
+)
+Index(
+    "uq_stock_adjustments_one_restock",
+    stock_adjustments.c.unit_key,
+    unique=True,
+    sqlite_where=sa.text("kind <> 'move'"),
+    postgresql_where=sa.text("kind <> 'move'"),
+)
+_partial("ix_stock_adjustments_unposted", stock_adjustments.c.order_id, where="state <> 'posted'")
+Index("ix_stock_adjustments_intent_key", stock_adjustments.c.intent_key)
+Index("ix_stock_adjustments_posted_at", stock_adjustments.c.posted_at)
+Index("ix_stock_adjustments_order_id", stock_adjustments.c.order_id)
+
+refunds_due = Table(
+    "refunds_due",
+    metadata,
+    _id(),
+    Column("refund_key", Text, nullable=False, unique=True),
+    Column("unit_key", Text, nullable=False, unique=True),
+    Column("order_id", Text, nullable=False),
+    Column("row_id", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("goods_minor", BigInt, nullable=False),
+    Column("goods_vat_minor", BigInt, nullable=False),
+    Column("shipping_minor", BigInt, nullable=False),
+    Column("shipping_vat_minor", BigInt, nullable=False),
+    Column("fee_minor", BigInt, nullable=False),
+    Column("fee_vat_minor", BigInt, nullable=False),
+    Column("amount_minor", BigInt, nullable=False),
+    Column("tax_rate_bp", sa.Integer, nullable=False),
+    Column("tender", Text, nullable=False),  # refund | store_credit | exchange
+    Column("gateway", Text, nullable=False),
+    Column("executor", Text, nullable=False),  # linnworks | happy_returns | ledger
+    Column("effective_at", Instant, nullable=False),
+    Column("business_date", sa.Date, nullable=False),
+    Column("state", Text, nullable=False),  # due | batched | actioned | recorded | refused
+    Column("batch_id", Text),
+    Column("intent_key", Text),
+    Column("refund_header_id", BigInt),
+    Column("settled_at", Instant),
+    Column("note", Text, nullable=False, server_default=""),
+    Column("policy_hash", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    CheckConstraint("amount_minor >= 0", name="amount"),
+    CheckConstraint(
+        "amount_minor = goods_minor + shipping_minor - fee_minor", name="parts"
+    ),
+    comment="What each unit is owed; carried out once, by one declared executor.",
+)
+_partial(
+    "ix_refunds_due_open", refunds_due.c.business_date, where="state IN ('due', 'batched')"
+)
+Index("ix_refunds_due_order_id", refunds_due.c.order_id)
+Index("ix_refunds_due_batch_id", refunds_due.c.batch_id)
+Index("ix_refunds_due_intent_key", refunds_due.c.intent_key)
+
+exchange_orders = Table(
+    "exchange_orders",
+    metadata,
+    _id(),
+    Column("exchange_key", Text, nullable=False, unique=True),
+    Column("unit_key", Text, nullable=False, unique=True),
+    Column("order_id", Text, nullable=False),
+    Column("reference", Text, nullable=False, unique=True),
+    Column("sku", Text, nullable=False),
+    Column("quantity", sa.Integer, nullable=False),
+    Column("unit_price_minor", BigInt, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("is_even", sa.Boolean, nullable=False),
+    Column("state", Text, nullable=False),  # ready | intended | created | held
+    Column("intent_key", Text),
+    Column("new_order_id", Text),
+    Column("created_order_at", Instant),
+    Column("note", Text, nullable=False, server_default=""),
+    Column("policy_hash", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    # A zero price is the mark of an even exchange and of nothing else.
+    CheckConstraint("is_even = (unit_price_minor = 0)", name="even_is_free"),
+    comment="Replacements, each ordered once, after the goods are back.",
+)
+_partial("ix_exchange_orders_open", exchange_orders.c.order_id, where="state <> 'created'")
+Index("ix_exchange_orders_intent_key", exchange_orders.c.intent_key)
+
+# --- money ------------------------------------------------------------------------
+
+postings = Table(
+    "postings",
+    metadata,
+    _id(),
+    Column("posting_key", Text, nullable=False, unique=True),
+    Column("unit_key", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("account", Text, nullable=False),
+    Column("tax_key", Text, nullable=False),
+    Column("side", Text, nullable=False),
+    Column("amount_minor", BigInt, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("entity", Text, nullable=False),
+    Column("occurred_at", Instant, nullable=False),
+    Column("business_date", sa.Date, nullable=False),
+    Column("batch_id", Text),
+    Column("line_number", sa.Integer),
+    Column("policy_hash", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    CheckConstraint("side IN ('debit', 'credit')", name="side"),
+    CheckConstraint("amount_minor > 0", name="amount"),
+    comment="The ledger's lines, one unit each, before they are summed into a batch.",
+)
+_partial("ix_postings_unbatched", postings.c.business_date, where="batch_id IS NULL")
+Index("ix_postings_batch_id", postings.c.batch_id)
+Index("ix_postings_unit_key", postings.c.unit_key)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("batch_id", sa.String(21), primary_key=True),
+    Column("kind", Text, nullable=False),  # primary | adjustment | reversal
+    Column("state", Text, nullable=False),  # sealed | posted | reversed
+    Column("entity", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("business_date", sa.Date, nullable=False),
+    Column("origin_date", sa.Date, nullable=False),
+    Column("hash", sa.String(64), nullable=False),
+    Column("body", Text, nullable=False),  # the canonical bytes that were hashed
+    Column("totals", Text, nullable=False),  # JSON
+    Column("policy_hash", Text, nullable=False),
+    Column("sealed_at", Instant, nullable=False),
+    Column("posted_at", Instant),
+    Column("run_id", Text, nullable=False),
+    comment="Sealed financial batches. A sealed byte never changes.",
+)
+Index("ix_batches_business_date", batches.c.business_date)
+
+closed_days = Table(
+    "closed_days",
+    metadata,
+    Column("business_date", sa.Date, primary_key=True),
+    Column("closed_at", Instant, nullable=False),
+    Column("run_id", Text, nullable=False),
+    comment="Business days that were closed, those without a single line included.",
+)
+
+batch_lines = Table(
+    "batch_lines",
+    metadata,
+    Column("batch_id", ForeignKey("batches.batch_id"), primary_key=True),
+    Column("number", sa.Integer, primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("account", Text, nullable=False),
+    Column("tax_key", Text, nullable=False),
+    Column("side", Text, nullable=False),
+    Column("amount_minor", BigInt, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("unit_keys", Text, nullable=False),  # JSON array
+    comment="A batch's lines by role, tax key and side; debit and credit never netted.",
+)
+
+# --- acting -----------------------------------------------------------------------
+
+intents = Table(
+    "intents",
+    metadata,
+    _id(),
+    Column("intent_key", Text, nullable=False, unique=True),
+    Column("kind", Text, nullable=False),  # rma_booking | rma_action | refund_create | ...
+    Column("subject", Text, nullable=False),  # the order: one unknown holds the others up
+    Column("reference", Text, nullable=False),
+    Column("payload", sa.JSON, nullable=False),
+    Column("payload_hash", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempt", sa.Integer, nullable=False),
+    Column("depends_on", Text),
+    Column("lease_holder", Text),
+    Column("lease_until", Instant),
+    Column("not_before", Instant),
+    Column("created_at", Instant, nullable=False),
+    Column("sent_at", Instant),
+    Column("settled_at", Instant),
+    Column("evidence", sa.JSON),
+    Column("error", Text, nullable=False, server_default=""),
+    CheckConstraint(
+        "state IN ('ready','sending','unknown','confirmed','refused','suspense','withdrawn')",
+        name="state",
+    ),
+    # Confirmed means proven: never without the vendor's own answer or read-back.
+    CheckConstraint("state <> 'confirmed' OR evidence IS NOT NULL", name="evidence"),
+    comment="The outbox: what is to be done to a vendor, committed before it is tried.",
+)
+_partial(
+    "ix_intents_open",
+    intents.c.kind,
+    intents.c.state,
+    where="state IN ('ready','sending','unknown')",
+)
+Index("ix_intents_subject", intents.c.subject)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    _id(),
+    Column("intent_key", Text, nullable=False),
+    Column("attempt", sa.Integer, nullable=False),
+    Column("step", Text, nullable=False),  # claimed | confirmed | unknown | read_back | ...
+    Column("at", Instant, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    comment="Every step of every intent, append-only.",
+)
+Index("ix_attempts_intent_key", attempts.c.intent_key)
+
+# --- control ----------------------------------------------------------------------
+
+exceptions = Table(
+    "exceptions",
+    metadata,
+    _id(),
+    Column("code", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("status", Text, nullable=False),  # open | ack | snoozed | resolved | auto_resolved
+    Column("message", Text, nullable=False),
+    Column("amount_minor", BigInt, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("unit_keys", Text, nullable=False),  # JSON arrays
+    Column("return_ids", Text, nullable=False),
+    Column("order_numbers", Text, nullable=False),
+    Column("opened_at", Instant, nullable=False),
+    Column("due_at", Instant, nullable=False),
+    Column("last_seen_at", Instant, nullable=False),
+    Column("occurrences", sa.Integer, nullable=False),
+    Column("resolved_at", Instant),
+    Column("resolution", Text, nullable=False, server_default=""),
+    Column("assignee", Text, nullable=False, server_default=""),
+    Column("policy_hash", Text, nullable=False),
+    comment="The exception queue: what cannot move is somebody's named task.",
+)
+_OPEN = sa.text("status IN ('open', 'ack', 'snoozed')")
+Index(
+    "uq_exceptions_open",
+    exceptions.c.code,
+    exceptions.c.key,
+    unique=True,
+    sqlite_where=_OPEN,
+    postgresql_where=_OPEN,
+)
+
+restock_readings = Table(
+    "restock_readings",
+    metadata,
+    _id(),
+    Column("rma_row_id", BigInt, nullable=False, unique=True),
+    Column("order_id", Text, nullable=False),
+    Column("reference", Text, nullable=False),
+    Column("sku", Text, nullable=False),
+    Column("location_id", Text, nullable=False),
+    Column("quantity", sa.Integer, nullable=False),
+    Column("scrap_quantity", sa.Integer, nullable=False),
+    Column("actioned_at", Instant),
+    Column("read_at", Instant, nullable=False),
+    comment="What Linnworks says was returned, read back by reconciliation.",
+)
+Index("ix_restock_readings_order_id", restock_readings.c.order_id)
