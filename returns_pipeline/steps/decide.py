@@ -1,0 +1,626 @@
+"""From evidence to decisions: matches, dispositions, adjustments, exchanges, refunds.
+
+Each step looks at the open units only, decides with ``domain`` and writes what changed in
+one transaction. Nothing is sent from here; that is ``act``'s.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from returns_pipeline.domain import adjustments as adjustment_rules
+from returns_pipeline.domain import disposition as disposition_rules
+from returns_pipeline.domain import exchanges as exchange_rules
+from returns_pipeline.domain import gate as gate_rules
+from returns_pipeline.domain import matching
+from returns_pipeline.domain import refunds as refund_rules
+from returns_pipeline.domain.calendar import business_date
+from returns_pipeline.domain.model import (
+    Cleared,
+    Decided,
+    Executor,
+    Gate,
+    Held,
+    Match,
+    Matched,
+    Order,
+    RefundDue,
+    RefundType,
+    Unit,
+)
+from returns_pipeline.storage import records
+from returns_pipeline.storage import tables as t
+from returns_pipeline.storage.bulk import upsert
+from returns_pipeline.steps.runtime import Runtime
+
+_ENDED = ("cancelled", "expired")
+
+
+def matches(rt: Runtime) -> dict[str, int]:
+    """Match the open units that have no order line yet.
+
+    Units of one order are matched together. Those nothing was done for yet are matched
+    again with the newcomer, what has been received first, so that a return that never
+    came cannot keep the place of one that did.
+    """
+    now = rt.now()
+    with rt.engine.begin() as connection:
+        unmatched = _unmatched_order_keys(connection)
+        if not unmatched:
+            return {"matched": 0}
+        units = records.units_of_orders(connection, unmatched)
+        orders = records.orders_by_key(
+            connection, unmatched, but_not_source=rt.policy.linnworks.exchange_source
+        )
+        stored = records.matches_of(connection, (unit.unit_key for unit in units))
+        pinned = _pinned(connection, (unit.unit_key for unit in units))
+        taken: dict[str, set[int]] = defaultdict(set)
+        row_ids = [line.row_id for found in orders.values() for o in found for line in o.lines]
+        query = sa.select(t.matches.c.unit_key, t.matches.c.row_id, t.matches.c.unit_no)
+        ours = {unit.unit_key for unit in units}
+        for key, row_id, unit_no in records.in_chunks(
+            connection, query, t.matches.c.row_id, row_ids
+        ):
+            if key in pinned or key not in ours:
+                taken[row_id].add(unit_no)
+        by_order: dict[str, list[Unit]] = defaultdict(list)
+        for unit in units:
+            if unit.unit_key not in pinned and not _gone(unit):
+                by_order[unit.order_key].append(unit)
+        results: list[Match] = []
+        for key, group in by_order.items():
+            results.extend(matching.match_units(group, orders.get(key, []), taken))
+        changed = [match for match in results if _differs(match, stored)]
+        gone = [u.unit_key for u in units if _gone(u) and u.unit_key not in pinned]
+        _write_matches(connection, changed, stored, gone, now)
+    counts = Counter(_outcome(match) for match in results)
+    return {"changed": len(changed), **counts}
+
+
+def _gone(unit: Unit) -> bool:
+    return unit.received is None and (unit.cancelled is not None or unit.expired is not None)
+
+
+def _unmatched_order_keys(connection: sa.Connection) -> list[str]:
+    items, found = t.return_items.c, t.matches.c
+    query = (
+        sa.select(items.order_key)
+        .distinct()
+        .select_from(t.return_items.outerjoin(t.matches, items.unit_key == found.unit_key))
+        .where(items.is_open)
+        .where(sa.or_(found.outcome.is_(None), found.outcome != "matched"))
+        .where(sa.or_(items.received_at.is_not(None), items.stage.not_in(_ENDED)))
+    )
+    return list(connection.execute(query).scalars())
+
+
+def _pinned(connection: sa.Connection, keys: Iterable[str]) -> set[str]:
+    """Units whose match has already moved stock or money and cannot change any more."""
+    wanted = list(keys)
+    pinned: set[str] = set()
+    for table in (t.stock_adjustments, t.refunds_due, t.exchange_orders):
+        query = sa.select(table.c.unit_key)
+        found = records.in_chunks(connection, query, table.c.unit_key, wanted)
+        pinned.update(row[0] for row in found)
+    return pinned
+
+
+def _outcome(match: Match) -> str:
+    return "matched" if isinstance(match, Matched) else match.code
+
+
+def _differs(match: Match, stored: Mapping[str, records.StoredMatch]) -> bool:
+    before = stored.get(match.unit_key)
+    return before is None or before.match != match
+
+
+def _write_matches(
+    connection: sa.Connection,
+    changed: list[Match],
+    stored: Mapping[str, records.StoredMatch],
+    gone: list[str],
+    now: datetime,
+) -> None:
+    # Rows go before they come back, so that two units may change places on one line.
+    leaving = [match.unit_key for match in changed if match.unit_key in stored]
+    for part in records.chunks([*leaving, *gone], 500):
+        connection.execute(sa.delete(t.matches).where(t.matches.c.unit_key.in_(part)))
+    rows = []
+    for match in changed:
+        before = stored.get(match.unit_key)
+        same = before is not None and _outcome(before.match) == _outcome(match)
+        since = before.since_at if before is not None and same else now
+        rows.append(records.match_row(match, since=since, now=now))
+    upsert(connection, t.matches, records.MATCH_COLUMNS, rows)
+
+
+# --- dispositions -----------------------------------------------------------------
+
+
+def dispositions(rt: Runtime) -> dict[str, int]:
+    """Decide the disposition of every open unit whose inspected condition is known.
+
+    A new code, or a policy that now says otherwise about a unit not yet posted, is a new
+    row; the old one stays as it was.
+    """
+    now = rt.now()
+    with rt.engine.begin() as connection:
+        units = records.open_units(connection)
+        coded = {key: unit for key, unit in units.items() if unit.disposition_code}
+        before = records.decisions_of(connection, coded)
+        posted = _with_rows(connection, t.stock_adjustments, coded)
+        locations = disposition_rules.location_index(records.location_names(connection))
+        rows = []
+        held: Counter[str] = Counter()
+        for key, unit in coded.items():
+            result = disposition_rules.decide(unit, rt.policy, locations)
+            if isinstance(result, Held):
+                held[result.code] += 1
+                continue
+            last = before.get(key)
+            if result is None or (last and _settled(last.decided, result, key in posted)):
+                continue
+            rows.append(_disposition_row(result, last, rt.policy.hash, now))
+        upsert(connection, t.dispositions, _DISPOSITION_COLUMNS, rows)
+    return {"decided": len(rows), **held}
+
+
+def _settled(last: Decided, result: Decided, posted: bool) -> bool:  # noqa: FBT001
+    # Once stock was posted only a new word from the source moves a unit; a policy that
+    # changed its mind does not, or a typing error would empty a location.
+    return last == result or (posted and last.source_code == result.source_code)
+
+
+_DISPOSITION_COLUMNS = (
+    "unit_key",
+    "sequence",
+    "source_code",
+    "disposition",
+    "effect",
+    "location_id",
+    "is_sellable",
+    "refund",
+    "role",
+    "policy_hash",
+    "decided_at",
+)
+
+
+def _disposition_row(
+    decided: Decided, last: records.StoredDecision | None, policy_hash: str, now: datetime
+) -> tuple[Any, ...]:
+    return (
+        decided.unit_key,
+        last.sequence + 1 if last else 0,
+        decided.source_code,
+        decided.disposition.value,
+        decided.effect.value,
+        decided.location_id,
+        decided.sellable,
+        decided.refund,
+        decided.role,
+        policy_hash,
+        now,
+    )
+
+
+def _with_rows(connection: sa.Connection, table: sa.Table, keys: Iterable[str]) -> set[str]:
+    query = sa.select(table.c.unit_key)
+    return {row[0] for row in records.in_chunks(connection, query, table.c.unit_key, keys)}
+
+
+# --- the open work ----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """Everything that is known of the open units, read once."""
+
+    units: dict[str, Unit]
+    matches: dict[str, records.StoredMatch]
+    decisions: dict[str, records.StoredDecision]
+    orders: dict[str, Order]
+    locations: dict[str, str]
+
+    def decided(self, unit: Unit, rt: Runtime) -> Decided | Held | None:
+        """The decision that stands, or why there is none."""
+        stored = self.decisions.get(unit.unit_key)
+        if stored is not None and stored.decided.source_code == unit.disposition_code:
+            return stored.decided
+        return disposition_rules.decide(unit, rt.policy, self.locations)
+
+
+def _open_work(connection: sa.Connection) -> _Work:
+    units = records.open_units(connection)
+    found = records.matches_of(connection, units)
+    ids = {m.match.order_id for m in found.values() if isinstance(m.match, Matched)}
+    return _Work(
+        units=units,
+        matches=found,
+        decisions=records.decisions_of(connection, units),
+        orders=records.orders_by_id(connection, ids),
+        locations=disposition_rules.location_index(records.location_names(connection)),
+    )
+
+
+class _Gates:
+    """Collects gate verdicts and writes those that changed."""
+
+    def __init__(self, connection: sa.Connection, name: str, now: datetime) -> None:
+        self.connection, self.name, self.now = connection, name, now
+        query = sa.select(t.gates).where(t.gates.c.gate == name)
+        open_keys = sa.select(t.return_items.c.unit_key).where(t.return_items.c.is_open)
+        query = query.where(t.gates.c.unit_key.in_(open_keys))
+        self.before = {row.unit_key: row for row in connection.execute(query)}
+        self.rows: list[tuple[Any, ...]] = []
+        self.held: Counter[str] = Counter()
+
+    def put(self, key: str, gate: Gate) -> None:
+        """Record one verdict."""
+        cleared = isinstance(gate, Cleared)
+        code, reason = ("", "") if isinstance(gate, Cleared) else (gate.code, gate.reason)
+        exception = "" if isinstance(gate, Cleared) else gate.exception or ""
+        at = gate.at if isinstance(gate, Cleared) else None
+        if not cleared:
+            self.held[code] += 1
+        last = self.before.get(key)
+        verdict = (cleared, code, reason, exception, at)
+        if last is not None:
+            was = (last.is_cleared, last.code, last.reason, last.exception, last.at)
+            if was == verdict:
+                return
+        since = last.since_at if last is not None and last.code == code else self.now
+        self.rows.append((key, self.name, *verdict, since))
+
+    def write(self) -> None:
+        """Write the verdicts that changed."""
+        columns = (
+            "unit_key",
+            "gate",
+            "is_cleared",
+            "code",
+            "reason",
+            "exception",
+            "at",
+            "since_at",
+        )
+        upsert(self.connection, t.gates, columns, self.rows, key=("unit_key", "gate"))
+
+
+# --- stock ------------------------------------------------------------------------
+
+
+def adjustments(rt: Runtime) -> dict[str, int]:
+    """Compute the stock adjustment of every unit whose stock gate stands open.
+
+    A unit has one restock, ever. A disposition that changed after it was posted becomes a
+    move, which waits for Operations (``WRONG_LOCATION``).
+    """
+    now = rt.now()
+    with rt.engine.begin() as connection:
+        work = _open_work(connection)
+        stored = records.rows_of(connection, t.stock_adjustments, work.units)
+        gates = _Gates(connection, "stock", now)
+        new, corrected = [], []
+        for key, unit in work.units.items():
+            found = work.matches.get(key)
+            if found is None:
+                continue
+            decided = work.decided(unit, rt)
+            rows = stored.get(key, [])
+            verdict = gate_rules.stock_gate(unit, found.match, decided, rt.policy)
+            gates.put(key, verdict)
+            if (
+                not isinstance(verdict, Cleared)
+                or not isinstance(decided, Decided)
+                or not isinstance(found.match, Matched)
+            ):
+                continue
+            line = refund_rules.line_of(work.orders[found.match.order_id], found.match.row_id)
+            change = _adjustment(unit, found.match, decided, line, rows)
+            if change is None:
+                continue
+            row = _adjustment_row(change, decided, rt.policy.hash, now)
+            (corrected if any(r["state"] == "ready" for r in rows) else new).append(row)
+        # A restock not yet intended follows a decision that changed; nothing was sent.
+        for row in corrected:
+            key = row[1]
+            connection.execute(
+                sa.delete(t.stock_adjustments).where(
+                    t.stock_adjustments.c.unit_key == key,
+                    t.stock_adjustments.c.state == "ready",
+                )
+            )
+        upsert(connection, t.stock_adjustments, _ADJUSTMENT_COLUMNS, [*new, *corrected])
+        gates.write()
+    return {"computed": len(new), "corrected": len(corrected), **gates.held}
+
+
+def _adjustment(
+    unit: Unit,
+    match: Matched,
+    decided: Decided,
+    line: Any,  # noqa: ANN401
+    rows: list[Mapping[str, Any]],
+) -> adjustment_rules.StockAdjustment | None:
+    if not rows:
+        return adjustment_rules.adjustment(unit, match, decided, line)
+    last = max(rows, key=lambda row: row["id"])
+    if last["location_id"] == decided.location_id and bool(last["scrap_quantity"]) == (
+        decided.effect.value == "scrap"
+    ):
+        return None
+    if last["state"] == "ready" and last["kind"] != "move":
+        return adjustment_rules.adjustment(unit, match, decided, line)
+    if last["state"] != "posted":
+        return None  # under way: it is moved once it is known where it stands
+    return adjustment_rules.adjustment(
+        unit, match, decided, line, sequence=len(rows), from_location_id=last["location_id"]
+    )
+
+
+_ADJUSTMENT_COLUMNS = (
+    "adjustment_key",
+    "unit_key",
+    "kind",
+    "order_id",
+    "row_id",
+    "sku",
+    "location_id",
+    "from_location_id",
+    "quantity",
+    "scrap_quantity",
+    "is_sellable",
+    "role",
+    "state",
+    "note",
+    "policy_hash",
+    "created_at",
+)
+
+
+def _adjustment_row(
+    change: adjustment_rules.StockAdjustment, decided: Decided, policy_hash: str, now: datetime
+) -> tuple[Any, ...]:
+    move = change.kind == "move"
+    return (
+        change.adjustment_key,
+        change.unit_key,
+        change.kind,
+        change.order_id,
+        change.row_id,
+        change.sku,
+        change.location_id,
+        change.from_location_id,
+        change.quantity,
+        change.scrap_quantity,
+        decided.sellable,
+        decided.role,
+        "held" if move else "ready",
+        "WRONG_LOCATION" if move else "",
+        policy_hash,
+        now,
+    )
+
+
+# --- exchanges --------------------------------------------------------------------
+
+
+def exchanges(rt: Runtime) -> dict[str, int]:
+    """Compute the replacement of every exchange whose original is confirmed back."""
+    now = rt.now()
+    with rt.engine.begin() as connection:
+        work = _open_work(connection)
+        wanted = {k: u for k, u in work.units.items() if u.refund_type is RefundType.EXCHANGE}
+        stored = _with_rows(connection, t.exchange_orders, wanted)
+        gates = _Gates(connection, "exchange", now)
+        rows = []
+        for key, unit in wanted.items():
+            found = work.matches.get(key)
+            if found is None or key in stored:
+                continue
+            decided = work.decided(unit, rt)
+            verdict = gate_rules.exchange_gate(unit, found.match, decided, rt.policy)
+            if isinstance(verdict, Cleared) and isinstance(found.match, Matched):
+                order = work.orders[found.match.order_id]
+                result = exchange_rules.exchange_order(
+                    unit, found.match, order, verdict, rt.policy
+                )
+                if isinstance(result, Held):
+                    verdict = result
+                else:
+                    rows.append(
+                        (
+                            result.exchange_key,
+                            result.unit_key,
+                            result.order_id,
+                            result.reference,
+                            result.sku,
+                            result.quantity,
+                            result.unit_price_minor,
+                            result.currency,
+                            result.even,
+                            "ready",
+                            rt.policy.hash,
+                            now,
+                        )
+                    )
+            gates.put(key, verdict)
+        columns = (
+            "exchange_key",
+            "unit_key",
+            "order_id",
+            "reference",
+            "sku",
+            "quantity",
+            "unit_price_minor",
+            "currency",
+            "is_even",
+            "state",
+            "policy_hash",
+            "created_at",
+        )
+        upsert(connection, t.exchange_orders, columns, rows)
+        gates.write()
+    return {"computed": len(rows), **gates.held}
+
+
+# --- refunds ----------------------------------------------------------------------
+
+
+def refunds(rt: Runtime) -> dict[str, int]:
+    """Compute what each unit is owed, once its refund gate stands open.
+
+    With Happy Returns as the executor the money has left at approval: the ledger shows it
+    then, whatever has been received.
+    """
+    now = rt.now()
+    with rt.engine.begin() as connection:
+        work = _open_work(connection)
+        stored = _with_rows(connection, t.refunds_due, work.units)
+        pending = {k: u for k, u in work.units.items() if k not in stored and k in work.matches}
+        so_far = _refunded_so_far(connection, work, pending)
+        gates = _Gates(connection, "refund", now)
+        rows = []
+        for key in sorted(pending):
+            unit, match = pending[key], work.matches[key].match
+            decided = work.decided(unit, rt)
+            verdict = _refund_verdict(unit, match, decided, rt)
+            if isinstance(verdict, Cleared) and isinstance(match, Matched):
+                order = work.orders[match.order_id]
+                result = refund_rules.refund_due(
+                    unit,
+                    match,
+                    order,
+                    verdict,
+                    rt.policy,
+                    carries_order_extras=(unit.return_id, match.order_id) not in so_far.extras,
+                    line_refunded_minor=so_far.lines[match.row_id],
+                    order_refunded_minor=so_far.orders[match.order_id],
+                )
+                if isinstance(result, Held):
+                    verdict = result
+                elif _is_even_exchange(unit, result):
+                    verdict = Held("exchange", "an even exchange moves no money")
+                else:
+                    so_far.add(unit, result)
+                    rows.append(_refund_row(result, rt, now))
+            gates.put(key, verdict)
+        upsert(connection, t.refunds_due, _REFUND_COLUMNS, rows)
+        gates.write()
+    return {"computed": len(rows), **gates.held}
+
+
+def _refund_verdict(
+    unit: Unit, match: Match, decided: Decided | Held | None, rt: Runtime
+) -> Gate:
+    if unit.refund_type is RefundType.EXCHANGE:
+        return gate_rules.exchange_gate(unit, match, decided, rt.policy)
+    left = gate_rules.money_left(unit, rt.policy)
+    if left is not None and isinstance(match, Matched):
+        return Cleared(left)
+    return gate_rules.refund_gate(unit, match, decided, rt.policy)
+
+
+def _is_even_exchange(unit: Unit, due: RefundDue) -> bool:
+    if unit.refund_type is not RefundType.EXCHANGE:
+        return False
+    return exchange_rules.is_even(unit, due.goods_minor)
+
+
+class _SoFar:
+    """What was already refunded, by order line and order, and whose extras were given."""
+
+    def __init__(self) -> None:
+        self.lines: defaultdict[str, int] = defaultdict(int)
+        self.orders: defaultdict[str, int] = defaultdict(int)
+        self.extras: set[tuple[str, str]] = set()
+
+    def add(self, unit: Unit, due: RefundDue) -> None:
+        self.lines[due.row_id] += due.goods_minor
+        self.orders[due.order_id] += due.goods_minor + due.shipping_minor
+        self.extras.add((unit.return_id, due.order_id))
+
+
+def _refunded_so_far(
+    connection: sa.Connection, work: _Work, pending: Mapping[str, Unit]
+) -> _SoFar:
+    so_far = _SoFar()
+    ids = {
+        found.match.order_id
+        for key, found in work.matches.items()
+        if key in pending and isinstance(found.match, Matched)
+    }
+    due, items = t.refunds_due.c, t.return_items.c
+    query = sa.select(
+        due.order_id, due.row_id, due.goods_minor, due.shipping_minor, items.return_id
+    ).join_from(t.refunds_due, t.return_items, due.unit_key == items.unit_key)
+    query = query.where(due.state != "refused")
+    for order_id, row_id, goods, shipping, return_id in records.in_chunks(
+        connection, query, due.order_id, ids
+    ):
+        so_far.lines[row_id] += goods
+        so_far.orders[order_id] += goods + shipping
+        so_far.extras.add((return_id, order_id))
+    return so_far
+
+
+_REFUND_COLUMNS = (
+    "refund_key",
+    "unit_key",
+    "order_id",
+    "row_id",
+    "currency",
+    "goods_minor",
+    "goods_vat_minor",
+    "shipping_minor",
+    "shipping_vat_minor",
+    "fee_minor",
+    "fee_vat_minor",
+    "amount_minor",
+    "tax_rate_bp",
+    "tender",
+    "gateway",
+    "executor",
+    "effective_at",
+    "business_date",
+    "state",
+    "policy_hash",
+    "created_at",
+)
+
+
+def _refund_row(due: RefundDue, rt: Runtime, now: datetime) -> tuple[Any, ...]:
+    # Store credit and exchanges are liabilities in the ledger; nobody sends money for them.
+    executor = "ledger"
+    if due.tender is RefundType.REFUND:
+        executor = (rt.policy.refunds.executor or Executor.LINNWORKS).value
+    return (
+        due.refund_key,
+        due.unit_key,
+        due.order_id,
+        due.row_id,
+        due.currency,
+        due.goods_minor,
+        due.goods_vat_minor,
+        due.shipping_minor,
+        due.shipping_vat_minor,
+        due.fee_minor,
+        due.fee_vat_minor,
+        due.amount_minor,
+        due.tax_rate_bp,
+        due.tender.value,
+        due.gateway,
+        executor,
+        due.effective_at,
+        business_date(due.effective_at, rt.policy.merchant.time_zone),
+        "due",
+        rt.policy.hash,
+        now,
+    )

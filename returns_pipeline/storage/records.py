@@ -1,0 +1,441 @@
+"""Rows to domain values and back, and the reads that several steps share.
+
+Here: one loader or writer a concept, each taking the caller's connection. Not here: what
+is decided (``domain``), when (``steps``), what is sent (``outbox``).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from returns_pipeline.domain import lifecycle
+from returns_pipeline.domain.model import (
+    Ambiguous,
+    Decided,
+    Disposition,
+    Fact,
+    Match,
+    Matched,
+    Order,
+    OrderLine,
+    Orphan,
+    Precision,
+    RefundType,
+    StockEffect,
+    Unit,
+    Waiting,
+)
+from returns_pipeline.storage import tables as t
+from returns_pipeline.storage.bulk import chunks, upsert
+
+FACTS = ("started", "dropped_off", "approved", "departed", "received", "expired", "cancelled")
+
+UNIT_COLUMNS = (
+    "unit_key",
+    "return_id",
+    "order_number",
+    "order_key",
+    "line_item_id",
+    "sku",
+    "stage",
+    "status",
+    *(f"{fact}_at" for fact in FACTS),
+    "precisions",
+    "dropoff_method",
+    "reason_code",
+    "disposition_code",
+    "disposition_at",
+    "refund_type",
+    "refund_amount_minor",
+    "shipping_refund_minor",
+    "fee_minor",
+    "fee_currency",
+    "currency",
+    "is_returnless",
+    "exchange_sku",
+    "exchange_quantity",
+    "exchange_unit_price_minor",
+    "problems",
+    "updated_at",
+    "source_rank",
+    "payload_hash",
+)
+_WRITTEN = (*UNIT_COLUMNS, "first_seen_at", "changed_at", "is_open")
+_UPDATED = tuple(name for name in _WRITTEN if name not in {"unit_key", "first_seen_at"})
+_SEPARATOR = "\n"
+
+
+def unit_row(unit: Unit) -> tuple[Any, ...]:
+    """A unit as the values of ``UNIT_COLUMNS``."""
+    facts: list[Fact | None] = [getattr(unit, name) for name in FACTS]
+    return (
+        unit.unit_key,
+        unit.return_id,
+        unit.order_number,
+        unit.order_key,
+        unit.line_item_id,
+        unit.sku,
+        lifecycle.stage(unit).value,
+        unit.status,
+        *(fact.at if fact else None for fact in facts),
+        "".join(fact.precision.value if fact else "-" for fact in facts),
+        unit.dropoff_method,
+        unit.reason_code,
+        unit.disposition_code,
+        unit.disposition_at,
+        unit.refund_type.value if unit.refund_type else None,
+        unit.refund_amount_minor,
+        unit.shipping_refund_minor,
+        unit.fee_minor,
+        unit.fee_currency,
+        unit.currency,
+        unit.returnless,
+        unit.exchange_sku,
+        unit.exchange_quantity,
+        unit.exchange_unit_price_minor,
+        _SEPARATOR.join(unit.problems),
+        unit.updated_at,
+        unit.source_rank,
+        unit.payload_hash,
+    )
+
+
+def unit_of(row: sa.Row[Any]) -> Unit:
+    """The unit behind a row that begins with ``UNIT_COLUMNS``."""
+    (
+        unit_key,
+        return_id,
+        order_number,
+        order_key,
+        line_item_id,
+        sku,
+        _stage,
+        status,
+        *rest,
+    ) = row
+    instants, rest = rest[: len(FACTS)], rest[len(FACTS) :]
+    precisions = rest[0]
+    facts = {
+        name: Fact(at, Precision(precision))
+        for name, at, precision in zip(FACTS, instants, precisions, strict=True)
+        if at is not None
+    }
+    refund_type = rest[5]
+    return Unit(
+        unit_key=unit_key,
+        return_id=return_id,
+        order_number=order_number,
+        order_key=order_key,
+        line_item_id=line_item_id,
+        sku=sku,
+        status=status,
+        **facts,
+        dropoff_method=rest[1],
+        reason_code=rest[2],
+        disposition_code=rest[3],
+        disposition_at=rest[4],
+        refund_type=RefundType(refund_type) if refund_type else None,
+        refund_amount_minor=rest[6],
+        shipping_refund_minor=rest[7],
+        fee_minor=rest[8],
+        fee_currency=rest[9],
+        currency=rest[10],
+        returnless=rest[11],
+        exchange_sku=rest[12],
+        exchange_quantity=rest[13],
+        exchange_unit_price_minor=rest[14],
+        problems=tuple(rest[15].split(_SEPARATOR)) if rest[15] else (),
+        updated_at=rest[16],
+        source_rank=rest[17],
+        payload_hash=rest[18],
+    )
+
+
+def _unit_select() -> sa.Select[Any]:
+    return sa.select(*(t.return_items.c[name] for name in UNIT_COLUMNS))
+
+
+def open_units(connection: sa.Connection) -> dict[str, Unit]:
+    """Every unit something may still be owed to, by key."""
+    query = _unit_select().where(t.return_items.c.is_open)
+    return {row[0]: unit_of(row) for row in connection.execute(query)}
+
+
+def units_by_key(connection: sa.Connection, keys: Iterable[str]) -> dict[str, Unit]:
+    """The units with these keys, by key."""
+    return {
+        row[0]: unit_of(row)
+        for row in in_chunks(connection, _unit_select(), t.return_items.c.unit_key, keys)
+    }
+
+
+def units_of_orders(connection: sa.Connection, order_keys: Iterable[str]) -> list[Unit]:
+    """All units that name one of these orders."""
+    found = in_chunks(connection, _unit_select(), t.return_items.c.order_key, order_keys)
+    return [unit_of(row) for row in found]
+
+
+def write_units(
+    connection: sa.Connection, units: Collection[Unit], *, now: datetime
+) -> None:
+    """Insert or overwrite units; each is open again, since something about it is new."""
+    rows = [(*unit_row(unit), now, now, True) for unit in units]
+    upsert(connection, t.return_items, _WRITTEN, rows, key=("unit_key",), update=_UPDATED)
+
+
+def in_chunks(
+    connection: sa.Connection,
+    query: sa.Select[Any],
+    column: sa.ColumnElement[Any],
+    values: Iterable[Any],
+    size: int = 500,
+) -> Iterator[sa.Row[Any]]:
+    """Rows of ``query`` whose ``column`` is one of ``values``, asked a few hundred at a time."""
+    for part in chunks(values, size):
+        yield from connection.execute(query.where(column.in_(part)))
+
+
+# --- orders -----------------------------------------------------------------------
+
+_ORDER = (
+    t.orders.c.order_id,
+    t.orders.c.num_id,
+    t.orders.c.reference_key,
+    t.orders.c.secondary_key,
+    t.orders.c.source,
+    t.orders.c.sub_source,
+    t.orders.c.currency,
+    t.orders.c.is_processed,
+    t.orders.c.is_cancelled,
+    t.orders.c.total_minor,
+    t.orders.c.postage_minor,
+    t.orders.c.postage_vat_minor,
+    t.orders.c.payment_method,
+)
+_LINE = (
+    t.order_lines.c.row_id,
+    t.order_lines.c.order_id,
+    t.order_lines.c.item_number,
+    t.order_lines.c.sku,
+    t.order_lines.c.channel_sku,
+    t.order_lines.c.quantity,
+    t.order_lines.c.total_minor,
+    t.order_lines.c.vat_minor,
+    t.order_lines.c.tax_rate_bp,
+    t.order_lines.c.unit_cost_minor,
+    t.order_lines.c.is_service,
+    t.order_lines.c.is_unlinked,
+    t.order_lines.c.is_batched,
+    t.order_lines.c.parent_row_id,
+)
+
+
+def _with_lines(connection: sa.Connection, headers: Sequence[sa.Row[Any]]) -> list[Order]:
+    lines: dict[str, list[OrderLine]] = defaultdict(list)
+    query = sa.select(*_LINE).order_by(t.order_lines.c.order_id, t.order_lines.c.position)
+    ids = [header[0] for header in headers]
+    for row in in_chunks(connection, query, t.order_lines.c.order_id, ids):
+        lines[row[1]].append(OrderLine(*row))
+    return [Order(*header, lines=tuple(lines[header[0]])) for header in headers]
+
+
+def orders_by_id(connection: sa.Connection, ids: Iterable[str]) -> dict[str, Order]:
+    """The orders with these ids, lines included."""
+    found = list(in_chunks(connection, sa.select(*_ORDER), t.orders.c.order_id, ids))
+    return {order.order_id: order for order in _with_lines(connection, found)}
+
+
+def orders_by_key(
+    connection: sa.Connection, keys: Collection[str], *, but_not_source: str = ""
+) -> dict[str, list[Order]]:
+    """The orders a folded order number names, by reference or secondary reference.
+
+    Args:
+        connection: Where to read.
+        keys: Folded order numbers.
+        but_not_source: A channel whose orders never count: our own exchange orders.
+    """
+    found: dict[str, sa.Row[Any]] = {}
+    query = sa.select(*_ORDER).where(t.orders.c.source != but_not_source)
+    for column in (t.orders.c.reference_key, t.orders.c.secondary_key):
+        for row in in_chunks(connection, query, column, keys):
+            found[row[0]] = row
+    by_key: dict[str, list[Order]] = defaultdict(list)
+    wanted = set(keys)
+    ordered = sorted(found.values(), key=lambda row: row[0])
+    for order in _with_lines(connection, ordered):
+        for key in {order.reference_key, order.secondary_key} & wanted:
+            by_key[key].append(order)
+    return by_key
+
+
+# --- decisions --------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMatch:
+    """A match as stored, and since when its outcome stands."""
+
+    match: Match
+    since_at: datetime
+
+
+def _match_of(row: Mapping[str, Any]) -> Match:
+    key, code, reason = row["unit_key"], row["code"], row["reason"]
+    match row["outcome"]:
+        case "matched":
+            return Matched(key, row["order_id"], row["row_id"], row["unit_no"], row["rule"])
+        case "ambiguous":
+            candidates = tuple(filter(None, row["candidates"].split(_SEPARATOR)))
+            return Ambiguous(key, code, reason, candidates, row["order_id"])
+        case "waiting":
+            return Waiting(key, code, reason, row["order_id"])
+        case _:
+            return Orphan(key, code, reason, row["order_id"])
+
+
+def matches_of(connection: sa.Connection, keys: Iterable[str]) -> dict[str, StoredMatch]:
+    """The stored matches of these units."""
+    query = sa.select(t.matches)
+    return {
+        row.unit_key: StoredMatch(_match_of(row._mapping), row.since_at)  # noqa: SLF001
+        for row in in_chunks(connection, query, t.matches.c.unit_key, keys)
+    }
+
+
+MATCH_COLUMNS = (
+    "unit_key",
+    "outcome",
+    "code",
+    "reason",
+    "rule",
+    "order_id",
+    "row_id",
+    "unit_no",
+    "candidates",
+    "since_at",
+    "decided_at",
+)
+
+
+def match_row(match: Match, *, since: datetime, now: datetime) -> tuple[Any, ...]:
+    """A match as the values of ``MATCH_COLUMNS``."""
+    key = match.unit_key
+    if isinstance(match, Matched):
+        place = (match.rule, match.order_id, match.row_id, match.unit_no)
+        return (key, "matched", "", "", *place, "", since, now)
+    candidates = ""
+    outcome = "orphan"
+    if isinstance(match, Ambiguous):
+        outcome, candidates = "ambiguous", _SEPARATOR.join(match.candidates)
+    elif isinstance(match, Waiting):
+        outcome = "waiting"
+    return (
+        key,
+        outcome,
+        match.code,
+        match.reason,
+        "",
+        match.order_id,
+        None,
+        None,
+        candidates,
+        since,
+        now,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDecision:
+    """The latest disposition of a unit: which in its row of decisions."""
+
+    sequence: int
+    decided: Decided
+
+
+def decisions_of(connection: sa.Connection, keys: Iterable[str]) -> dict[str, StoredDecision]:
+    """The latest disposition decided for each of these units."""
+    columns = t.dispositions.c
+    query = sa.select(
+        columns.unit_key,
+        columns.sequence,
+        columns.source_code,
+        columns.disposition,
+        columns.effect,
+        columns.location_id,
+        columns.is_sellable,
+        columns.refund,
+        columns.role,
+    ).order_by(columns.unit_key, columns.sequence)
+    latest = {}
+    for key, sequence, code, disposition, effect, location, sellable, refund, role in in_chunks(
+        connection, query, columns.unit_key, keys
+    ):
+        decided = Decided(
+            key, code, Disposition(disposition), StockEffect(effect), location, sellable, refund, role
+        )
+        latest[key] = StoredDecision(sequence, decided)
+    return latest
+
+
+def rows_of(
+    connection: sa.Connection, table: sa.Table, keys: Iterable[str]
+) -> dict[str, list[Mapping[str, Any]]]:
+    """All rows of a table that belong to these units, by unit."""
+    found: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    query = sa.select(table)
+    for row in in_chunks(connection, query, table.c.unit_key, keys):
+        found[row.unit_key].append(row._mapping)  # noqa: SLF001
+    return found
+
+
+# --- watermarks -------------------------------------------------------------------
+
+
+def watermark(connection: sa.Connection, name: str) -> datetime | None:
+    """How far a source has been read."""
+    query = sa.select(t.watermarks.c.at).where(t.watermarks.c.name == name)
+    return connection.execute(query).scalar_one_or_none()
+
+
+def position(connection: sa.Connection, name: str) -> int:
+    """The last row handled of an append-only table."""
+    query = sa.select(t.watermarks.c.position).where(t.watermarks.c.name == name)
+    return connection.execute(query).scalar_one_or_none() or 0
+
+
+def move_watermark(
+    connection: sa.Connection,
+    name: str,
+    *,
+    now: datetime,
+    at: datetime | None = None,
+    position: int | None = None,
+) -> None:
+    """Set a watermark, in the transaction of the rows it speaks for."""
+    columns = ("name", "at", "position", "updated_at")
+    upsert(connection, t.watermarks, columns, [(name, at, position, now)], key=("name",))
+
+
+def location_names(connection: sa.Connection) -> dict[str, str]:
+    """Linnworks' locations, id to name."""
+    query = sa.select(t.vendor_locations.c.location_id, t.vendor_locations.c.name).where(
+        t.vendor_locations.c.is_present
+    )
+    return {location_id: name for location_id, name in connection.execute(query)}
+
+
+def each(
+    rows: Iterable[Mapping[str, Any]], value: Callable[[Mapping[str, Any]], str]
+) -> dict[str, int]:
+    """Count rows by a value of theirs."""
+    counts: dict[str, int] = defaultdict(int)
+    for row in rows:
+        counts[value(row)] += 1
+    return dict(counts)
