@@ -89,6 +89,14 @@ watch_list = Table(
 )
 _partial("ix_watch_list_due", "priority", "due_at", where="is_active")
 
+order_look_ups = Table(
+    "order_look_ups",
+    metadata,
+    Column("order_key", Text, primary_key=True),
+    Column("asked_at", Instant, nullable=False),
+    comment="When Linnworks was last asked by reference for an order the mirror has not.",
+)
+
 vendor_locations = Table(
     "vendor_locations",
     metadata,

@@ -1,0 +1,255 @@
+"""Reading the vendors: payloads kept as received, before anything is derived from them.
+
+A window is read whole before a byte of it is stored, and its watermark moves in the
+transaction of its rows: a failed read fails its step and changes nothing. What equals the
+last payload seen of the same thing adds nothing. Deriving tables is ``derive``'s.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from returns_pipeline.dispatch import readings
+from returns_pipeline.normalise import happy_returns as hr
+from returns_pipeline.normalise import linnworks as lw
+from returns_pipeline.storage import records
+from returns_pipeline.storage import tables as t
+from returns_pipeline.storage.bulk import upsert
+from returns_pipeline.steps.runtime import Runtime
+
+RETURN = "happy_returns.return"
+OUTBOUND = "happy_returns.outbound"
+ORDER_V2 = "linnworks.order.v2"
+ORDER_V1 = "linnworks.order.v1"
+
+_ORDERS_READ = "linnworks.orders"
+_SHIPMENTS_READ = "happy_returns.shipments"
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One payload of a vendor, its personal data already dropped."""
+
+    source: str
+    key: str
+    hash: str
+    body: bytes
+    fetched_at: datetime
+    unknown_fields: str = ""
+
+
+def store(
+    connection: sa.Connection, payloads: Iterable[Received], *, run_id: str
+) -> int:
+    """Append the payloads that differ from the last of their kind; how many did."""
+    by_source: dict[str, dict[str, Received]] = {}
+    for payload in payloads:
+        # Two pages may repeat an item: the last word of an answer stands.
+        by_source.setdefault(payload.source, {})[payload.key] = payload
+    stored = 0
+    for source, found in by_source.items():
+        known = _heads(connection, source, found)
+        new = [payload for payload in found.values() if known.get(payload.key) != payload.hash]
+        upsert(
+            connection,
+            t.raw_payloads,
+            ("source", "key", "hash", "body", "fetched_at", "run_id", "unknown_fields"),
+            [
+                (p.source, p.key, p.hash, p.body.decode(), p.fetched_at, run_id, p.unknown_fields)
+                for p in new
+            ],
+        )
+        upsert(
+            connection,
+            t.payload_heads,
+            ("source", "key", "hash"),
+            [(p.source, p.key, p.hash) for p in new],
+            key=("source", "key"),
+        )
+        stored += len(new)
+    return stored
+
+
+def _heads(connection: sa.Connection, source: str, keys: Iterable[str]) -> dict[str, str]:
+    heads = t.payload_heads.c
+    query = sa.select(heads.key, heads.hash).where(heads.source == source)
+    return {key: found for key, found in records.in_chunks(connection, query, heads.key, keys)}
+
+
+# --- Linnworks --------------------------------------------------------------------
+
+
+def locations(rt: Runtime) -> dict[str, int]:
+    """Read Linnworks' stock locations; one that is gone is kept and marked so."""
+    now = rt.now()
+    found = rt.linnworks.stock_locations()
+    columns = ("location_id", "name", "is_warehouse_managed", "is_present", "seen_at")
+    with rt.engine.begin() as connection:
+        connection.execute(sa.update(t.vendor_locations).values(is_present=False))
+        rows = [(place.id, place.name, place.warehouse_managed, True, now) for place in found]
+        upsert(connection, t.vendor_locations, columns, rows, key=("location_id",))
+    return {"locations": len(found)}
+
+
+def order_payloads(rt: Runtime) -> dict[str, int]:
+    """Read the orders changed since the last reading, less an overlap."""
+    now = rt.now()
+    policy = rt.policy.linnworks
+    with rt.engine.connect() as connection:
+        last = records.watermark(connection, _ORDERS_READ)
+    since = (last - policy.order_overlap) if last else now - policy.initial_window
+    payloads: list[Received] = []
+    read = 0
+    for page in rt.linnworks.orders_changed_since(since, policy.page_size):
+        read += len(page)
+        payloads.extend(_order_payload(raw, ORDER_V2, now) for raw in page)
+        rt.progress(f"Linnworks orders: {read} read")
+    with rt.engine.begin() as connection:
+        stored = store(connection, payloads, run_id=rt.run_id)
+        records.move_watermark(connection, _ORDERS_READ, now=now, at=now)
+    return {"read": read, "changed": stored}
+
+
+def _order_payload(raw: Any, source: str, now: datetime) -> Received:  # noqa: ANN401
+    content = bytes(raw)
+    return Received(source, lw.order_id(content), lw.content_hash(content), lw.redact_order(content), now)
+
+
+def missing_orders(rt: Runtime) -> dict[str, int]:
+    """Look up by reference the orders that open returns name and the mirror has not."""
+    now = rt.now()
+    with rt.engine.connect() as connection:
+        wanted = _unknown_orders(connection, before=now - _RETRY_LOOK_UP)
+    payloads: list[Received] = []
+    for done, (_, number) in enumerate(wanted, start=1):
+        found = rt.linnworks.orders_by_reference(number)
+        payloads.extend(_order_payload(raw, ORDER_V1, now) for raw in found)
+        rt.progress(f"Linnworks look-ups: {done} of {len(wanted)}")
+    with rt.engine.begin() as connection:
+        stored = store(connection, payloads, run_id=rt.run_id)
+        columns = ("order_key", "asked_at")
+        rows = [(key, now) for key, _ in wanted]
+        upsert(connection, t.order_look_ups, columns, rows, key=("order_key",))
+    return {"looked_up": len(wanted), "found": stored}
+
+
+# An order that is not there is asked for once an hour, not at every tick.
+_RETRY_LOOK_UP = timedelta(hours=1)
+
+
+def _unknown_orders(connection: sa.Connection, *, before: datetime) -> list[tuple[str, str]]:
+    """Order numbers of open units that no mirrored order carries, with their printed form."""
+    items, asked = t.return_items.c, t.order_look_ups.c
+    lately = sa.exists().where(asked.order_key == items.order_key, asked.asked_at > before)
+    query = (
+        sa.select(items.order_key, sa.func.min(items.order_number))
+        .where(~lately)
+        .where(items.is_open)
+        .where(items.order_key != "")
+        .where(~sa.exists().where(t.orders.c.reference_key == items.order_key))
+        .where(~sa.exists().where(t.orders.c.secondary_key == items.order_key))
+        .group_by(items.order_key)
+        .order_by(items.order_key)
+    )
+    return [(key, number) for key, number in connection.execute(query)]
+
+
+def bookings(rt: Runtime) -> dict[str, int]:
+    """Read the returns booked and actioned in Linnworks, whoever made them."""
+    return readings.read_bookings(
+        rt.engine, rt.linnworks, now=rt.now(), overlap=rt.policy.linnworks.order_overlap
+    )
+
+
+# --- Happy Returns ----------------------------------------------------------------
+
+
+def return_payloads(rt: Runtime) -> dict[str, int]:
+    """Read Happy Returns: the shipments since last time, then look-ups by order.
+
+    The look-ups go by the watch-list, most valuable question first, inside the rate and
+    ``lookups_per_run``. Where pacing is off nothing needs to be rationed: every order on
+    the list is asked for.
+    """
+    now = rt.now()
+    policy = rt.policy.happy_returns
+    with rt.engine.connect() as connection:
+        last = records.watermark(connection, _SHIPMENTS_READ)
+        asked = _questions(connection, rt, now)
+    since = (last - policy.shipment_overlap) if last else now - policy.initial_window
+    payloads: list[Received] = []
+    counts: Counter[str] = Counter()
+    for shipment in rt.happy_returns.outbound_shipments(since, now):
+        counts["shipments"] += 1
+        for page in rt.happy_returns.outbound_items(shipment.id):
+            payloads.extend(_unit_payloads((item.raw for item in page), OUTBOUND, rt, now))
+        rt.progress(f"Happy Returns shipments: {counts['shipments']} read")
+    for done, (_, reference) in enumerate(asked, start=1):
+        number = policy.order_number_format.format(reference=reference)
+        items = rt.happy_returns.look_up(number)
+        payloads.extend(_unit_payloads((item.raw for item in items), RETURN, rt, now))
+        rt.progress(f"Happy Returns look-ups: {done} of {len(asked)}")
+    counts["look_ups"] = len(asked)
+    counts["read"] = len(payloads)
+    with rt.engine.begin() as connection:
+        counts["changed"] = store(connection, payloads, run_id=rt.run_id)
+        records.move_watermark(connection, _SHIPMENTS_READ, now=now, at=now)
+        _asked(connection, [key for key, _ in asked], rt, now)
+    return dict(counts)
+
+
+def _unit_payloads(
+    raws: Iterable[Any], source: str, rt: Runtime, now: datetime
+) -> list[Received]:
+    contents = [bytes(raw) for raw in raws]
+    keys = hr.unit_keys(contents, rt.policy.happy_returns)
+    found = []
+    for key, content in zip(keys, contents, strict=True):
+        body, unknown = hr.redact(content, rt.policy.happy_returns.fields)
+        found.append(
+            Received(source, key, hr.content_hash(content), body, now, "\n".join(unknown))
+        )
+    return found
+
+
+def _questions(
+    connection: sa.Connection, rt: Runtime, now: datetime
+) -> list[tuple[str, str]]:
+    paced = rt.settings.happy_returns is None or rt.settings.happy_returns.rate > 0
+    watch = t.watch_list.c
+    query = (
+        sa.select(watch.order_key, watch.reference)
+        .where(watch.is_active)
+        .where(sa.or_(watch.reason == "open_return", watch.closes_at > now))
+        .order_by(watch.priority, watch.due_at, watch.order_key)
+    )
+    if paced:
+        query = query.where(watch.due_at <= now).limit(rt.policy.happy_returns.lookups_per_run)
+    return [(key, reference) for key, reference in connection.execute(query)]
+
+
+def _asked(connection: sa.Connection, keys: list[str], rt: Runtime, now: datetime) -> None:
+    policy = rt.policy.happy_returns
+    watch = t.watch_list.c
+    for reason, again in (
+        ("open_return", policy.recheck_open),
+        ("shipped", policy.recheck_shipped),
+    ):
+        for part in records.chunks(keys, 500):
+            connection.execute(
+                sa.update(t.watch_list)
+                .where(watch.order_key.in_(part), watch.reason == reason)
+                .values(due_at=now + again, last_asked_at=now)
+            )
+    connection.execute(
+        sa.update(t.watch_list)
+        .where(watch.is_active, watch.reason == "shipped", watch.closes_at <= now)
+        .values(is_active=False)
+    )
+

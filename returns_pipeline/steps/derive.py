@@ -1,0 +1,347 @@
+"""From kept payloads to tables: orders, returns, units, events, receipts.
+
+Reads the payloads stored since the last derivation, in the order they were stored, and
+moves its position with the rows it wrote: a crash repeats, never skips. Deciding anything
+is ``decide``'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+
+import sqlalchemy as sa
+
+from returns_pipeline.domain import lifecycle
+from returns_pipeline.domain.calendar import business_date
+from returns_pipeline.domain.model import Unit
+from returns_pipeline.normalise import happy_returns as hr
+from returns_pipeline.normalise import linnworks as lw
+from returns_pipeline.storage import records
+from returns_pipeline.storage import tables as t
+from returns_pipeline.storage.bulk import upsert
+from returns_pipeline.steps.capture import ORDER_V1, ORDER_V2, OUTBOUND, RETURN
+from returns_pipeline.steps.runtime import Runtime
+
+_CHUNK = 10_000
+
+
+def _new_payloads(rt: Runtime, name: str, sources: tuple[str, ...]) -> Iterator[list[Any]]:
+    """Chunks of payloads not derived yet; each is handled before the next is read."""
+    raw = t.raw_payloads.c
+    while True:
+        with rt.engine.connect().execution_options(read_only=True) as connection:
+            after = records.position(connection, name)
+            query = (
+                sa.select(raw.id, raw.source, raw.key, raw.hash, raw.body, raw.fetched_at)
+                .where(raw.id > after, raw.source.in_(sources))
+                .order_by(raw.id)
+                .limit(_CHUNK)
+            )
+            found = list(connection.execute(query))
+        if not found:
+            return
+        yield found
+
+
+# --- orders -----------------------------------------------------------------------
+
+_ORDER_COLUMNS = (
+    "order_id",
+    "num_id",
+    "reference",
+    "reference_key",
+    "secondary_key",
+    "source",
+    "sub_source",
+    "currency",
+    "is_processed",
+    "is_cancelled",
+    "received_at",
+    "processed_at",
+    "updated_at",
+    "total_minor",
+    "postage_minor",
+    "postage_vat_minor",
+    "payment_method",
+    "location_id",
+)
+_LINE_COLUMNS = (
+    "row_id",
+    "order_id",
+    "position",
+    "item_number",
+    "sku",
+    "channel_sku",
+    "stock_item_id",
+    "quantity",
+    "total_minor",
+    "vat_minor",
+    "tax_rate_bp",
+    "unit_cost_minor",
+    "is_service",
+    "is_unlinked",
+    "is_batched",
+    "parent_row_id",
+)
+
+
+def orders(rt: Runtime) -> dict[str, int]:
+    """Derive orders and their lines; an older word never replaces a newer one.
+
+    Despatched orders join the watch-list until their return window closes.
+    """
+    now = rt.now()
+    written = 0
+    for found in _new_payloads(rt, "derived.orders", (ORDER_V1, ORDER_V2)):
+        latest: dict[str, lw.NormalisedOrder] = {}
+        for row in found:
+            shape = "v2" if row.source == ORDER_V2 else "v1"
+            order = lw.order(row.body.encode(), shape=shape)
+            known = latest.get(order.order.order_id)
+            if known is None or order.updated_at >= known.updated_at:
+                latest[order.order.order_id] = order
+        with rt.engine.begin() as connection:
+            columns = t.orders.c
+            query = sa.select(columns.order_id, columns.updated_at)
+            stored = dict(
+                tuple(row) for row in records.in_chunks(connection, query, columns.order_id, latest)
+            )
+            fresh = [
+                order
+                for key, order in latest.items()
+                if key not in stored or order.updated_at >= stored[key]
+            ]
+            _write_orders(connection, fresh)
+            _watch_shipped(connection, fresh, rt, now)
+            records.move_watermark(connection, "derived.orders", now=now, position=found[-1].id)
+        written += len(fresh)
+        rt.progress(f"orders: {written} derived")
+    return {"orders": written}
+
+
+def _write_orders(connection: sa.Connection, fresh: list[lw.NormalisedOrder]) -> None:
+    headers, lines = [], []
+    for found in fresh:
+        order = found.order
+        headers.append(
+            (
+                order.order_id,
+                order.num_id,
+                found.reference,
+                order.reference_key,
+                order.secondary_key,
+                order.source,
+                order.sub_source,
+                order.currency,
+                order.processed,
+                order.cancelled,
+                found.received_at,
+                found.processed_at,
+                found.updated_at,
+                order.total_minor,
+                order.postage_minor,
+                order.postage_vat_minor,
+                order.payment_method,
+                found.location_id,
+            )
+        )
+        for place, line in enumerate(order.lines):
+            lines.append(
+                (
+                    line.row_id,
+                    line.order_id,
+                    place,
+                    line.item_number,
+                    line.sku,
+                    line.channel_sku,
+                    found.stock_item_ids.get(line.row_id, ""),
+                    line.quantity,
+                    line.total_minor,
+                    line.vat_minor,
+                    line.tax_rate_bp,
+                    line.unit_cost_minor,
+                    line.is_service,
+                    line.is_unlinked,
+                    line.is_batched,
+                    line.parent_row_id,
+                )
+            )
+    upsert(connection, t.orders, _ORDER_COLUMNS, headers, key=("order_id",))
+    upsert(connection, t.order_lines, _LINE_COLUMNS, lines, key=("row_id",))
+
+
+def _watch_shipped(
+    connection: sa.Connection, fresh: list[lw.NormalisedOrder], rt: Runtime, now: datetime
+) -> None:
+    window = rt.policy.happy_returns.return_window
+    sources = {source.casefold() for source in rt.policy.linnworks.sources}
+    rows = []
+    for found in fresh:
+        order, sent = found.order, found.processed_at
+        ours = order.source == rt.policy.linnworks.exchange_source
+        other = sources and order.source.casefold() not in sources
+        if sent is None or order.cancelled or ours or other or sent + window <= now:
+            continue
+        rows.append((order.reference_key, found.reference, "shipped", 1, now, sent + window, True))
+    unique = {row[0]: row for row in rows}
+    upsert(
+        connection,
+        t.watch_list,
+        _WATCH_COLUMNS,
+        list(unique.values()),
+        key=("order_key",),
+        update=("closes_at",),
+    )
+
+
+_WATCH_COLUMNS = (
+    "order_key",
+    "reference",
+    "reason",
+    "priority",
+    "due_at",
+    "closes_at",
+    "is_active",
+)
+
+# --- returns ----------------------------------------------------------------------
+
+
+def returns(rt: Runtime) -> dict[str, int]:
+    """Derive returns, their units (one row a physical unit) and what newly happened."""
+    now = rt.now()
+    changed = seen = 0
+    for found in _new_payloads(rt, "derived.returns", (RETURN, OUTBOUND)):
+        told = list(_told(found, rt))
+        with rt.engine.begin() as connection:
+            before = records.units_by_key(connection, {unit.unit_key for unit, _ in told})
+            after: dict[str, Unit] = {}
+            events = []
+            for unit, raw_id in told:
+                known = after.get(unit.unit_key) or before.get(unit.unit_key)
+                merged = lifecycle.merge(known, unit) if known else unit
+                events.extend(
+                    (unit.unit_key, kind, at, str(precision), detail, now, raw_id)
+                    for kind, at, precision, detail in lifecycle.events(known, merged)
+                )
+                after[unit.unit_key] = merged
+            fresh = [unit for key, unit in after.items() if before.get(key) != unit]
+            records.write_units(connection, fresh, now=now)
+            _write_returns(connection, found, fresh, rt, now)
+            columns = ("unit_key", "kind", "at", "precision", "detail", "seen_at", "raw_id")
+            upsert(connection, t.unit_events, columns, events)
+            _watch_open(connection, fresh, rt, now)
+            records.move_watermark(connection, "derived.returns", now=now, position=found[-1].id)
+        changed += len(fresh)
+        seen += len(found)
+        rt.progress(f"returned units: {seen} derived")
+    return {"read": seen, "changed": changed}
+
+
+def _told(found: list[Any], rt: Runtime) -> Iterator[tuple[Unit, int]]:
+    """The units of the payloads; those read at once are normalised at once."""
+    for (source, fetched_at), group in groupby(found, key=lambda r: (r.source, r.fetched_at)):
+        rows = list(group)
+        units = hr.units(
+            [row.body.encode() for row in rows],
+            keys=[row.key for row in rows],
+            hashes=[row.hash for row in rows],
+            source="outbound" if source == OUTBOUND else "return",
+            policy=rt.policy.happy_returns,
+            default_currency=rt.policy.merchant.currency,
+            observed_at=fetched_at,
+        )
+        for unit, row in zip(units, rows, strict=True):
+            yield unit, row.id
+
+
+def _write_returns(
+    connection: sa.Connection, found: list[Any], fresh: list[Unit], rt: Runtime, now: datetime
+) -> None:
+    changed = {unit.unit_key for unit in fresh}
+    codes: Mapping[str, tuple[str, str]] = hr.return_codes(
+        {row.key: row.body.encode() for row in found if row.key in changed},
+        rt.policy.happy_returns,
+    )
+    rows = {}
+    for unit in fresh:
+        express, merchant_rma = codes.get(unit.unit_key, ("", ""))
+        key = (unit.return_id, unit.order_key)
+        if key not in rows or (express and not rows[key][3]):
+            rows[key] = (*key, unit.order_number, express, merchant_rma, now)
+    columns = (
+        "return_id",
+        "order_key",
+        "order_number",
+        "express_code",
+        "merchant_rma",
+        "first_seen_at",
+    )
+    upsert(
+        connection,
+        t.returns,
+        columns,
+        list(rows.values()),
+        key=("return_id", "order_key"),
+        update=("order_number",),
+    )
+
+
+def _watch_open(
+    connection: sa.Connection, fresh: list[Unit], rt: Runtime, now: datetime
+) -> None:
+    # The outbound feed may name orders that the mirror does not have yet.
+    closes = now + rt.policy.happy_returns.return_window
+    rows = {
+        unit.order_key: (
+            unit.order_key,
+            unit.order_number,
+            "open_return",
+            0,
+            now + rt.policy.happy_returns.recheck_open,
+            closes,
+            True,
+        )
+        for unit in fresh
+        if unit.order_key
+    }
+    upsert(
+        connection,
+        t.watch_list,
+        _WATCH_COLUMNS,
+        list(rows.values()),
+        key=("order_key",),
+        update=("reason", "priority", "is_active"),
+    )
+
+
+def receipts(rt: Runtime) -> dict[str, int]:
+    """Enter the physical receipts of the units that have newly been received, once each."""
+    now = rt.now()
+    items, known = t.return_items.c, t.receipts.c
+    with rt.engine.begin() as connection:
+        query = (
+            sa.select(items.unit_key, items.return_id, items.order_key, items.received_at)
+            .select_from(t.return_items.outerjoin(t.receipts, items.unit_key == known.unit_key))
+            .where(items.is_open, items.received_at.is_not(None), known.unit_key.is_(None))
+        )
+        zone = rt.policy.merchant.time_zone
+        rows = [
+            (key, return_id, order, at, business_date(at, zone), now)
+            for key, return_id, order, at in connection.execute(query)
+        ]
+        columns = (
+            "unit_key",
+            "return_id",
+            "order_key",
+            "received_at",
+            "business_date",
+            "seen_at",
+        )
+        upsert(connection, t.receipts, columns, rows)
+    return {"received": len(rows)}
+
+
