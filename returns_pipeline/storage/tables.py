@@ -342,6 +342,7 @@ stock_adjustments = Table(
     Column("rma_header_id", BigInt),
     Column("rma_row_id", BigInt),
     Column("posted_at", Instant),
+    Column("is_ledgered", sa.Boolean, nullable=False, server_default=sa.false()),
     Column("note", Text, nullable=False, server_default=""),
     Column("policy_hash", Text, nullable=False),
     Column("created_at", Instant, nullable=False),
@@ -358,6 +359,7 @@ Index(
     postgresql_where=sa.text("kind <> 'move'"),
 )
 _partial("ix_stock_adjustments_unposted", stock_adjustments.c.order_id, where="state <> 'posted'")
+_partial("ix_stock_adjustments_unledgered", stock_adjustments.c.unit_key, where="NOT is_ledgered")
 Index("ix_stock_adjustments_intent_key", stock_adjustments.c.intent_key)
 Index("ix_stock_adjustments_posted_at", stock_adjustments.c.posted_at)
 Index("ix_stock_adjustments_order_id", stock_adjustments.c.order_id)
@@ -389,6 +391,7 @@ refunds_due = Table(
     Column("intent_key", Text),
     Column("refund_header_id", BigInt),
     Column("settled_at", Instant),
+    Column("is_ledgered", sa.Boolean, nullable=False, server_default=sa.false()),
     Column("note", Text, nullable=False, server_default=""),
     Column("policy_hash", Text, nullable=False),
     Column("created_at", Instant, nullable=False),
@@ -401,6 +404,7 @@ refunds_due = Table(
 _partial(
     "ix_refunds_due_open", refunds_due.c.business_date, where="state IN ('due', 'batched')"
 )
+_partial("ix_refunds_due_unledgered", refunds_due.c.unit_key, where="NOT is_ledgered")
 Index("ix_refunds_due_order_id", refunds_due.c.order_id)
 Index("ix_refunds_due_batch_id", refunds_due.c.batch_id)
 Index("ix_refunds_due_intent_key", refunds_due.c.intent_key)

@@ -1,0 +1,74 @@
+"""Carrying out what was decided, through the outbox: restocks, replacements, refunds.
+
+In shadow mode nothing is intended and nothing sent: what would be posted stands in the
+tables as ``ready``. How a write is made safe is ``dispatch``'s.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from datetime import date
+
+import sqlalchemy as sa
+
+from returns_pipeline.dispatch import intend
+from returns_pipeline.dispatch.protocol import Dispatcher
+from returns_pipeline.dispatch.writes import all_writes
+from returns_pipeline.storage import tables as t
+from returns_pipeline.steps.runtime import Runtime
+
+RESTOCK_KINDS = ("rma_booking", "rma_action")
+EXCHANGE_KINDS = ("exchange_create",)
+REFUND_KINDS = ("refund_create", "refund_action")
+
+
+def restocks(rt: Runtime) -> dict[str, int]:
+    """Book and action one RMA an order and receipt; drive whatever is still open."""
+    if not rt.live:
+        return _shadow(rt, t.stock_adjustments)
+    intended = intend.intend_restocks(rt.engine, policy=rt.policy, now=rt.now())
+    return {"intended": intended, **_drive(rt, RESTOCK_KINDS)}
+
+
+def exchanges(rt: Runtime) -> dict[str, int]:
+    """Order the replacements whose originals are back."""
+    if not rt.live:
+        return _shadow(rt, t.exchange_orders)
+    intended = intend.intend_exchanges(rt.engine, policy=rt.policy, now=rt.now())
+    return {"intended": intended, **_drive(rt, EXCHANGE_KINDS)}
+
+
+def refunds(rt: Runtime, day: date | None = None) -> dict[str, int]:
+    """Carry out the refunds of sealed batches; without a day, only finish what was begun.
+
+    A refund begins when its day is closed and at no other time; a poll may finish one
+    whose answer was lost.
+    """
+    if not rt.live:
+        return _shadow(rt, t.refunds_due)
+    intended = 0
+    if day is not None:
+        with rt.engine.connect() as connection:
+            query = sa.select(t.batches.c.batch_id).where(t.batches.c.business_date == day)
+            ids = list(connection.execute(query).scalars())
+        intended = intend.intend_refunds(rt.engine, batch_ids=ids, now=rt.now())
+    return {"intended": intended, **_drive(rt, REFUND_KINDS)}
+
+
+def _drive(rt: Runtime, kinds: tuple[str, ...]) -> dict[str, int]:
+    dispatcher = Dispatcher(
+        rt.engine,
+        all_writes(rt.linnworks, rt.policy, rt.engine),
+        clock=rt.now,
+        settle=rt.settings.settle,
+        run_id=rt.run_id,
+        holder=f"{socket.gethostname()}:{os.getpid()}",
+    )
+    return dispatcher.drive(kinds, progress=rt.progress).counts()
+
+
+def _shadow(rt: Runtime, table: sa.Table) -> dict[str, int]:
+    query = sa.select(sa.func.count()).where(table.c.state.in_(("ready", "due", "batched")))
+    with rt.engine.connect() as connection:
+        return {"would_post": connection.execute(query).scalar_one()}
