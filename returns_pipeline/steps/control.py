@@ -1,0 +1,569 @@
+"""What cannot move becomes somebody's task; what is done is closed.
+
+``exceptions`` evaluates every predicate over what is stored and open, so that an exception
+closes itself when its cause is gone. ``reconcile`` reads Linnworks back. The catalogue and
+the rules of opening and closing are ``domain.exceptions``'.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from returns_pipeline.dispatch import readings
+from returns_pipeline.domain import disposition as disposition_rules
+from returns_pipeline.domain import exceptions as rules
+from returns_pipeline.domain import reconciliation
+from returns_pipeline.domain.model import ExceptionRaised, Severity
+from returns_pipeline.storage import records
+from returns_pipeline.storage import tables as t
+from returns_pipeline.storage.bulk import upsert
+from returns_pipeline.steps.runtime import Runtime
+
+Raised = Iterator[ExceptionRaised]
+
+
+# --- predicates -------------------------------------------------------------------
+
+
+def _unit(
+    row: Any,  # noqa: ANN401
+    code: str,
+    message: str,
+    **more: Any,  # noqa: ANN401
+) -> ExceptionRaised:
+    return ExceptionRaised(
+        code=code,
+        key=row.unit_key,
+        message=message,
+        unit_keys=(row.unit_key,),
+        return_ids=(row.return_id,),
+        order_numbers=(row.order_number,) if row.order_number else (),
+        **more,
+    )
+
+
+_ITEM = (
+    t.return_items.c.unit_key,
+    t.return_items.c.return_id,
+    t.return_items.c.order_number,
+)
+
+
+def _unmatched(connection: sa.Connection, rt: Runtime, now: datetime) -> Raised:
+    found = t.matches.c
+    query = (
+        sa.select(*_ITEM, found.code, found.reason, found.since_at, found.candidates)
+        .join_from(t.matches, t.return_items, found.unit_key == t.return_items.c.unit_key)
+        .where(found.outcome != "matched", t.return_items.c.is_open)
+    )
+    young = now - rt.policy.ages.orphan_young
+    for row in connection.execute(query):
+        if row.code == "ORPHAN_RETURN" and row.since_at > young:
+            continue  # the order may only be late in the mirror
+        message = row.reason
+        if row.candidates:
+            message += "; one of: " + ", ".join(row.candidates.split("\n"))
+        yield _unit(row, row.code, message, since=row.since_at)
+
+
+def _held_gates(connection: sa.Connection, rt: Runtime, now: datetime) -> Raised:
+    gates = t.gates.c
+    query = (
+        sa.select(*_ITEM, gates.exception, gates.reason, gates.since_at, gates.gate)
+        .join_from(t.gates, t.return_items, gates.unit_key == t.return_items.c.unit_key)
+        .where(~gates.is_cleared, gates.exception != "", t.return_items.c.is_open)
+        .order_by(gates.unit_key, gates.gate)
+    )
+    seen: set[tuple[str, str]] = set()
+    grace = now - rt.policy.ages.disposition_grace
+    for row in connection.execute(query):
+        if row.exception == "DISPOSITION_MISSING" and row.since_at > grace:
+            continue
+        if (row.exception, row.unit_key) in seen:
+            continue  # one task, however many gates the same cause holds
+        seen.add((row.exception, row.unit_key))
+        yield _unit(row, row.exception, row.reason, since=row.since_at)
+
+
+def _unread_fields(connection: sa.Connection, _rt: Runtime, _now: datetime) -> Raised:
+    items = t.return_items.c
+    query = sa.select(*_ITEM, items.problems).where(items.is_open, items.problems != "")
+    for row in connection.execute(query):
+        fields = ", ".join(sorted({p.split(":")[0] for p in row.problems.split("\n")}))
+        yield _unit(row, "SCHEMA_DRIFT", f"could not be read: {fields}; the payload is kept")
+
+
+def _unknown_fields(connection: sa.Connection, _rt: Runtime, now: datetime) -> Raised:
+    raw = t.raw_payloads.c
+    query = sa.select(raw.source, raw.unknown_fields, sa.func.count()).where(
+        raw.unknown_fields != "", raw.fetched_at > now - timedelta(days=3)
+    )
+    by_field: Counter[tuple[str, str]] = Counter()
+    for source, names, count in connection.execute(
+        query.group_by(raw.source, raw.unknown_fields)
+    ):
+        for name in names.split("\n"):
+            by_field[source, name] += count
+    for (source, name), count in sorted(by_field.items()):
+        yield ExceptionRaised(
+            code="SCHEMA_DRIFT",
+            key=f"{source}:{name}",
+            message=f"{source} sends a field {name!r} this program does not know "
+            f"({count} payloads in three days)",
+        )
+
+
+def _waiting_money(connection: sa.Connection, rt: Runtime, now: datetime) -> Raised:
+    """Received and owed nothing yet; or paid and not received."""
+    items, due = t.return_items.c, t.refunds_due.c
+    ages = rt.policy.ages
+    received = (
+        sa.select(*_ITEM, items.received_at)
+        .select_from(t.return_items.outerjoin(t.refunds_due, items.unit_key == due.unit_key))
+        .where(items.is_open, items.received_at <= now - ages.received_not_refunded)
+        .where(items.refund_type == "refund", due.unit_key.is_(None))
+    )
+    for row in connection.execute(received):
+        days = (now - row.received_at).days
+        yield _unit(
+            row,
+            "RECEIVED_NOT_REFUNDED",
+            f"received {days} days ago and not refunded",
+            since=row.received_at,
+        )
+    first = ages.refunded_not_received[0]
+    paid = (
+        sa.select(*_ITEM, due.amount_minor, due.currency, due.effective_at)
+        .join_from(t.return_items, t.refunds_due, items.unit_key == due.unit_key)
+        .where(items.is_open, items.received_at.is_(None), ~items.is_returnless)
+        .where(due.effective_at <= now - first, due.state != "refused")
+    )
+    for row in connection.execute(paid):
+        days = (now - row.effective_at).days
+        late = now - row.effective_at >= ages.refunded_not_received[-1]
+        yield _unit(
+            row,
+            "REFUNDED_NOT_RECEIVED",
+            f"refunded {days} days ago and not received",
+            amount_minor=row.amount_minor,
+            currency=row.currency,
+            severity=Severity.S1 if late else Severity.S2,
+            since=row.effective_at,
+        )
+
+
+def _on_the_way(connection: sa.Connection, rt: Runtime, now: datetime) -> Raised:
+    """Handed over, approved perhaps, and not in the warehouse after its time."""
+    items, due = t.return_items.c, t.refunds_due.c
+    last = sa.func.coalesce(items.departed_at, items.approved_at, items.dropped_off_at)
+    query = (
+        sa.select(*_ITEM, items.stage, items.is_returnless, last.label("moved_at"))
+        .select_from(t.return_items.outerjoin(t.refunds_due, items.unit_key == due.unit_key))
+        .where(items.is_open, items.received_at.is_(None), ~items.is_returnless)
+        .where(items.stage.in_(("dropped_off", "approved", "departed")))
+        .where(due.unit_key.is_(None))
+    )
+    for row in connection.execute(query):
+        moved = row.moved_at
+        if isinstance(moved, str):  # an expression's type is not the column's on SQLite
+            moved = datetime.fromisoformat(moved)
+        if moved is None or moved > now - rt.policy.ages.in_transit:
+            continue
+        days = (now - moved).days
+        yield _unit(
+            row,
+            "STUCK_IN_TRANSIT",
+            f"{row.stage.replace('_', ' ')} {days} days ago and not received; not refunded",
+            since=moved,
+        )
+
+
+def _acting(connection: sa.Connection, rt: Runtime, now: datetime) -> Raised:
+    """Writes that need a person, and those whose outcome is not known."""
+    intents = t.intents.c
+    query = sa.select(t.intents).where(intents.state.in_(("unknown", "suspense", "refused")))
+    for row in connection.execute(query):
+        known = row.sent_at or row.created_at
+        if row.state == "unknown" and known > now - rt.settings.settle:
+            continue  # resting: it is read back first
+        code = "WRITE_UNKNOWN_OUTCOME"
+        if row.state == "refused":
+            code = _REFUSED.get(row.kind, "WRITE_UNKNOWN_OUTCOME")
+        yield ExceptionRaised(
+            code=code,
+            key=row.intent_key,
+            message=f"{row.kind} {row.reference or row.subject}: {row.error or row.state}",
+            since=known,
+        )
+
+
+_REFUSED = {
+    "rma_booking": "LINNWORKS_CANNOT_RETURN",
+    "rma_action": "LINNWORKS_CANNOT_RETURN",
+    "refund_create": "LINNWORKS_CANNOT_REFUND",
+    "refund_action": "LINNWORKS_CANNOT_REFUND",
+    "exchange_create": "EXCHANGE_ORDER_MISSING",
+}
+
+
+def _held_rows(connection: sa.Connection, _rt: Runtime, _now: datetime) -> Raised:
+    """Adjustments, refunds and replacements that the acting side holds for a person."""
+    for table, default in (
+        (t.stock_adjustments, "LINNWORKS_CANNOT_RETURN"),
+        (t.exchange_orders, "EXCHANGE_ORDER_MISSING"),
+        (t.refunds_due, "LINNWORKS_CANNOT_REFUND"),
+    ):
+        query = (
+            sa.select(*_ITEM, table.c.note)
+            .join_from(table, t.return_items, table.c.unit_key == t.return_items.c.unit_key)
+            .where(table.c.state.in_(("held", "refused")))
+        )
+        for row in connection.execute(query):
+            code, _, why = row.note.partition(":")
+            if code not in rules.CATALOGUE:
+                code, why = default, row.note
+            yield _unit(row, code, why.strip() or _HELD_WHY.get(code, "held for a person"))
+
+
+_HELD_WHY = {"WRONG_LOCATION": "its disposition changed after it was restocked: move it"}
+
+
+def _half_done(connection: sa.Connection, _rt: Runtime, _now: datetime) -> Raised:
+    """Refunds that were carried out although the goods' stock movement was not."""
+    due, moved, items = t.refunds_due.c, t.stock_adjustments.c, t.return_items.c
+    query = (
+        sa.select(*_ITEM, due.amount_minor, due.currency)
+        .join_from(t.refunds_due, t.return_items, due.unit_key == items.unit_key)
+        .join(t.stock_adjustments, moved.unit_key == items.unit_key)
+        .where(items.is_open, due.state.in_(("actioned", "recorded")))
+        .where(moved.state.in_(("intended", "held")), moved.kind != "move")
+    )
+    for row in connection.execute(query):
+        yield _unit(
+            row,
+            "REFUND_OK_STOCK_FAILED",
+            "refunded, and its stock movement has not gone through",
+            amount_minor=row.amount_minor,
+            currency=row.currency,
+        )
+
+
+def _settings(connection: sa.Connection, rt: Runtime, _now: datetime) -> Raised:
+    problems = disposition_rules.location_problems(
+        rt.policy, records.location_names(connection)
+    )
+    for problem in problems:
+        yield ExceptionRaised(code="CONFIG_CONTRADICTION", key=problem, message=problem)
+
+
+def _stale(connection: sa.Connection, rt: Runtime, now: datetime) -> Raised:
+    marks = t.watermarks.c
+    query = sa.select(marks.name, marks.at).where(
+        marks.at.is_not(None), marks.name.in_(("linnworks.orders", "happy_returns.shipments"))
+    )
+    for name, at in connection.execute(query):
+        if at < now - rt.policy.ages.source_stale:
+            minutes = int((now - at).total_seconds() // 60)
+            yield ExceptionRaised(
+                code="SOURCE_STALE",
+                key=name,
+                message=f"not read for {minutes} minutes",
+                since=at,
+            )
+
+
+_PREDICATES: tuple[Callable[[sa.Connection, Runtime, datetime], Raised], ...] = (
+    _unmatched,
+    _held_gates,
+    _unread_fields,
+    _unknown_fields,
+    _waiting_money,
+    _on_the_way,
+    _acting,
+    _held_rows,
+    _half_done,
+    _settings,
+    _stale,
+)
+
+# Of the exceptions only a reading back of the vendors can raise or clear.
+_RECONCILED_PREFIX = "read-back:"
+
+
+def exceptions(rt: Runtime) -> dict[str, int]:
+    """Open, keep and close exceptions by what holds now."""
+    now = rt.now()
+    with rt.engine.begin() as connection:
+        raised = [e for predicate in _PREDICATES for e in predicate(connection, rt, now)]
+        return _refresh(
+            connection, raised, rt, now, belongs=lambda row: not _read_back(row)
+        )
+
+
+def _read_back(row: Mapping[str, Any]) -> bool:
+    return str(row["key"]).startswith(_RECONCILED_PREFIX)
+
+
+def _refresh(
+    connection: sa.Connection,
+    raised: list[ExceptionRaised],
+    rt: Runtime,
+    now: datetime,
+    *,
+    belongs: Callable[[Mapping[str, Any]], bool],
+) -> dict[str, int]:
+    """Apply what holds to the stored exceptions the caller speaks for (``belongs``)."""
+    columns = t.exceptions.c
+    query = sa.select(t.exceptions).where(columns.status.in_(("open", "ack", "snoozed")))
+    open_rows = {
+        (row.code, row.key): row._mapping  # noqa: SLF001
+        for row in connection.execute(query)
+        if belongs(row._mapping)  # noqa: SLF001
+    }
+    found: dict[tuple[str, str], ExceptionRaised] = {}
+    for one in raised:
+        found.setdefault((one.code, one.key), one)
+    opened = []
+    for key, one in found.items():
+        entry = rules.CATALOGUE[one.code]
+        severity = one.severity or entry.severity
+        row = open_rows.get(key)
+        if row is None:
+            owner = rt.policy.owners.get(one.code, entry.owner)
+            due = rules.due_at(severity, now, rt.policy)
+            opened.append(_exception_row(one, owner.value, severity, now, due, rt.policy.hash))
+            continue
+        seen = {
+            "message": one.message,
+            "severity": severity.value,
+            "amount_minor": one.amount_minor,
+        }
+        if any(row[name] != value for name, value in seen.items()):
+            connection.execute(
+                sa.update(t.exceptions)
+                .where(columns.id == row["id"])
+                .values(**seen, last_seen_at=now, occurrences=row["occurrences"] + 1)
+            )
+    upsert(connection, t.exceptions, _EXCEPTION_COLUMNS, opened)
+    closed = [row["id"] for key, row in open_rows.items() if key not in found]
+    for part in records.chunks(closed, 500):
+        connection.execute(
+            sa.update(t.exceptions)
+            .where(columns.id.in_(part))
+            .values(
+                status="auto_resolved",
+                resolved_at=now,
+                resolution="its cause no longer holds",
+            )
+        )
+    return {"opened": len(opened), "closed": len(closed), "open": len(found)}
+
+
+_EXCEPTION_COLUMNS = (
+    "code",
+    "key",
+    "owner",
+    "severity",
+    "status",
+    "message",
+    "amount_minor",
+    "currency",
+    "unit_keys",
+    "return_ids",
+    "order_numbers",
+    "opened_at",
+    "due_at",
+    "last_seen_at",
+    "occurrences",
+    "policy_hash",
+)
+
+
+def _exception_row(
+    one: ExceptionRaised,
+    owner: str,
+    severity: Severity,
+    now: datetime,
+    due: datetime,
+    policy_hash: str,
+) -> tuple[Any, ...]:
+    return (
+        one.code,
+        one.key,
+        owner,
+        severity.value,
+        "open",
+        one.message,
+        one.amount_minor,
+        one.currency,
+        json.dumps(one.unit_keys),
+        json.dumps(one.return_ids),
+        json.dumps(one.order_numbers),
+        now,
+        due,
+        now,
+        1,
+        policy_hash,
+    )
+
+
+# --- closing what is done ---------------------------------------------------------
+
+
+def settle_units(rt: Runtime) -> dict[str, int]:
+    """Close the units to which nothing more is owed; the next tick does not see them.
+
+    New evidence about a closed unit opens it again.
+    """
+    done = []
+    with rt.engine.begin() as connection:
+        units = records.open_units(connection)
+        stock = records.rows_of(connection, t.stock_adjustments, units)
+        decisions = records.decisions_of(connection, units)
+        refunds = records.rows_of(connection, t.refunds_due, units)
+        orders = records.rows_of(connection, t.exchange_orders, units)
+        for key, unit in units.items():
+            if unit.received is None and not unit.returnless:
+                ended = unit.cancelled is not None or unit.expired is not None
+                if ended and not refunds[key]:
+                    done.append(key)
+                continue
+            decision = decisions.get(key)
+            moved = stock[key]
+            stock_done = unit.returnless or (
+                all(row["state"] == "posted" for row in moved)
+                and (bool(moved) or (decision is not None and decision.decided.effect == "none"))
+            )
+            if decision is not None and decision.decided.source_code != unit.disposition_code:
+                stock_done = False
+            paid = any(row["state"] in {"actioned", "recorded"} for row in refunds[key])
+            replaced = any(row["state"] == "created" for row in orders[key])
+            kind = unit.refund_type
+            money_done = paid or kind == "none"
+            if kind == "exchange":
+                even = any(row["is_even"] for row in orders[key])
+                money_done = replaced and (even or paid)
+            if stock_done and money_done:
+                done.append(key)
+        ledgered = _not_yet_ledgered(connection, done)
+        done = [key for key in done if key not in ledgered]
+        for part in records.chunks(done, 500):
+            connection.execute(
+                sa.update(t.return_items)
+                .where(t.return_items.c.unit_key.in_(part))
+                .values(is_open=False)
+            )
+        _watch_less(connection, done, units)
+    return {"closed": len(done)}
+
+
+def _not_yet_ledgered(connection: sa.Connection, keys: list[str]) -> set[str]:
+    late: set[str] = set()
+    for table in (t.stock_adjustments, t.refunds_due):
+        query = sa.select(table.c.unit_key).where(~table.c.is_ledgered)
+        late.update(r[0] for r in records.in_chunks(connection, query, table.c.unit_key, keys))
+    return late
+
+
+def _watch_less(
+    connection: sa.Connection, done: list[str], units: Mapping[str, Any]
+) -> None:
+    """Orders without an open return are asked for less often again."""
+    keys = {units[key].order_key for key in done}
+    items, watch = t.return_items.c, t.watch_list.c
+    busy = sa.exists().where(items.order_key == watch.order_key, items.is_open)
+    for part in records.chunks(sorted(keys), 500):
+        connection.execute(
+            sa.update(t.watch_list)
+            .where(watch.order_key.in_(part), ~busy)
+            .values(reason="shipped", priority=1)
+        )
+
+
+# --- reading back -----------------------------------------------------------------
+
+
+def reconcile(rt: Runtime) -> dict[str, int]:
+    """Compare what Linnworks says was restocked with what we posted, unit by unit.
+
+    Bulk readings first; the headers of one order are read only where its sums differ.
+    """
+    now = rt.now()
+    counts = readings.read_bookings(
+        rt.engine, rt.linnworks, now=now, overlap=rt.policy.ages.in_transit
+    )
+    with rt.engine.connect() as connection:
+        ours, theirs = _restocked(connection, now)
+        names = records.location_names(connection)
+        sellable = disposition_rules.sellable_locations(rt.policy, names)
+    raised = [
+        ExceptionRaised(
+            code=one.code,
+            key=_RECONCILED_PREFIX + one.key,
+            message=one.message,
+            amount_minor=one.amount_minor,
+            currency=one.currency,
+            unit_keys=one.unit_keys,
+            return_ids=one.return_ids,
+            order_numbers=one.order_numbers,
+            severity=one.severity,
+        )
+        for one in reconciliation.compare_restocks(
+            ours, theirs, location_names=names, sellable=sellable
+        )
+    ]
+    with rt.engine.begin() as connection:
+        changed = _refresh(connection, raised, rt, now, belongs=_read_back)
+    return {**counts, "differences": len(raised), **changed}
+
+
+def _restocked(
+    connection: sa.Connection, now: datetime
+) -> tuple[list[reconciliation.Restock], list[reconciliation.Restock]]:
+    """Our posted adjustments and Linnworks' actioned rows of the last ninety days."""
+    since = now - timedelta(days=90)
+    moved, read = t.stock_adjustments.c, t.restock_readings.c
+    query = sa.select(t.stock_adjustments).where(moved.state == "posted", moved.posted_at > since)
+    grouped: dict[tuple[Any, ...], list[str]] = defaultdict(list)
+    scrapped: Counter[tuple[Any, ...]] = Counter()
+    for row in connection.execute(query):
+        key = (row.order_id, row.sku, row.location_id, row.is_sellable)
+        grouped[key].append(row.unit_key)
+        scrapped[key] += row.scrap_quantity
+    ours = [
+        reconciliation.Restock(
+            order_id=key[0],
+            sku=key[1],
+            location_id=key[2],
+            sellable=key[3],
+            quantity=len(keys),
+            scrap_quantity=scrapped[key],
+            unit_keys=tuple(sorted(keys)),
+        )
+        for key, keys in grouped.items()
+    ]
+    orders = {row.order_id for row in ours}
+    theirs = [
+        reconciliation.Restock(
+            order_id=row.order_id,
+            sku=row.sku,
+            location_id=row.location_id,
+            sellable=None,
+            quantity=row.quantity,
+            scrap_quantity=row.scrap_quantity,
+            unit_keys=(),
+        )
+        for row in records.in_chunks(
+            connection,
+            sa.select(t.restock_readings).where(read.actioned_at.is_not(None)),
+            read.order_id,
+            orders,
+        )
+    ]
+    return ours, theirs
