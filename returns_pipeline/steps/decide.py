@@ -30,6 +30,7 @@ from returns_pipeline.domain.model import (
     Match,
     Matched,
     Order,
+    OrderLine,
     RefundDue,
     RefundType,
     Unit,
@@ -315,14 +316,21 @@ def adjustments(rt: Runtime) -> dict[str, int]:
             decided = work.decided(unit, rt)
             rows = stored.get(key, [])
             verdict = gate_rules.stock_gate(unit, found.match, decided, rt.policy)
+            line = None
+            if isinstance(found.match, Matched):
+                order = work.orders[found.match.order_id]
+                line = refund_rules.line_of(order, found.match.row_id)
+                if line.is_batched and isinstance(verdict, Cleared):
+                    why = f"{line.sku} is kept in batches: book it in by hand"
+                    verdict = Held("BATCH_ITEM_MANUAL", why, "BATCH_ITEM_MANUAL")
             gates.put(key, verdict)
             if (
                 not isinstance(verdict, Cleared)
                 or not isinstance(decided, Decided)
                 or not isinstance(found.match, Matched)
+                or line is None
             ):
                 continue
-            line = refund_rules.line_of(work.orders[found.match.order_id], found.match.row_id)
             change = _adjustment(unit, found.match, decided, line, rows)
             if change is None:
                 continue
@@ -346,7 +354,7 @@ def _adjustment(
     unit: Unit,
     match: Matched,
     decided: Decided,
-    line: Any,  # noqa: ANN401
+    line: OrderLine,
     rows: list[Mapping[str, Any]],
 ) -> adjustment_rules.StockAdjustment | None:
     if not rows:
@@ -506,7 +514,7 @@ def refunds(rt: Runtime) -> dict[str, int]:
                 )
                 if isinstance(result, Held):
                     verdict = result
-                elif _is_even_exchange(unit, result):
+                elif _is_even_exchange(unit, result, order):
                     verdict = Held("exchange", "an even exchange moves no money")
                 else:
                     so_far.add(unit, result)
@@ -528,10 +536,11 @@ def _refund_verdict(
     return gate_rules.refund_gate(unit, match, decided, rt.policy)
 
 
-def _is_even_exchange(unit: Unit, due: RefundDue) -> bool:
+def _is_even_exchange(unit: Unit, due: RefundDue, order: Order) -> bool:
     if unit.refund_type is not RefundType.EXCHANGE:
         return False
-    return exchange_rules.is_even(unit, due.goods_minor)
+    sku = refund_rules.line_of(order, due.row_id).sku
+    return exchange_rules.is_even(unit, due.goods_minor, sku)
 
 
 class _SoFar:

@@ -52,6 +52,7 @@ def postings(rt: Runtime) -> dict[str, int]:
         decisions = records.decisions_of(connection, keys)
         costs = _unit_costs(connection, {row["row_id"] for row in (*refunds, *moved)})
         in_transit = _in_transit(connection, keys)
+        currencies = _currencies(connection, {row["order_id"] for row in moved})
         entered: list[Posting] = []
         held = 0
         done: dict[str, list[int]] = {"refunds_due": [], "stock_adjustments": []}
@@ -81,6 +82,7 @@ def postings(rt: Runtime) -> dict[str, int]:
                 costs.get(row["row_id"]),
                 row["posted_at"],
                 rt.policy,
+                currency=currencies.get(row["order_id"], rt.policy.merchant.currency),
                 was_in_transit=row["unit_key"] in in_transit,
             )
             if isinstance(result, Held):
@@ -158,11 +160,16 @@ def _as_posted(decided: Decided, row: Mapping[str, Any]) -> Decided:
 
 def _unit_costs(connection: sa.Connection, row_ids: set[str]) -> dict[str, int]:
     lines = t.order_lines.c
-    query = sa.select(lines.row_id, lines.unit_cost_minor, t.orders.c.currency).join_from(
-        t.order_lines, t.orders
+    query = sa.select(lines.row_id, lines.unit_cost_minor).where(
+        lines.unit_cost_minor.is_not(None)
     )
-    query = query.where(lines.unit_cost_minor.is_not(None))
     return {row[0]: row[1] for row in records.in_chunks(connection, query, lines.row_id, row_ids)}
+
+
+def _currencies(connection: sa.Connection, order_ids: set[str]) -> dict[str, str]:
+    query = sa.select(t.orders.c.order_id, t.orders.c.currency)
+    found = records.in_chunks(connection, query, t.orders.c.order_id, order_ids)
+    return {row[0]: row[1] for row in found}
 
 
 def _in_transit(connection: sa.Connection, keys: set[str]) -> set[str]:
@@ -281,7 +288,6 @@ def seal(rt: Runtime, day: date) -> CloseResult:
                 number=number,
                 kind="primary" if number == "00" else "adjustment",
                 policy_hash=rt.policy.hash,
-                watermarks=_high_water(connection),
             )
             _write_batch(connection, batch, rows, rt, now)
             sealed.append(batch.id)
@@ -334,12 +340,6 @@ def _posting_of(row: Any) -> Posting:  # noqa: ANN401
         currency=row.currency,
         occurred_at=row.occurred_at,
     )
-
-
-def _high_water(connection: sa.Connection) -> dict[str, str]:
-    marks = t.watermarks.c
-    query = sa.select(marks.name, marks.at).where(marks.at.is_not(None)).order_by(marks.name)
-    return {name: at.isoformat() for name, at in connection.execute(query)}
 
 
 def _write_batch(

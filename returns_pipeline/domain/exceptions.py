@@ -1,0 +1,126 @@
+"""The exception catalogue: trigger, severity, owner, action, when it closes itself.
+
+One row a code (specification EXCEPTIONS). Evaluating the triggers over what is stored is
+``steps.control``'s; here is what is known of each code, and the time its owner has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from returns_pipeline.domain.calendar import add_working_days
+from returns_pipeline.domain.model import Owner, Severity
+from returns_pipeline.domain.policy import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueEntry:
+    """What is known of one exception code."""
+
+    code: str
+    severity: Severity
+    owner: Owner
+    trigger: str
+    action: str
+    closes_when: str
+
+
+def _e(  # noqa: PLR0913, PLR0917
+    code: str, severity: Severity, owner: Owner, trigger: str, action: str, closes_when: str
+) -> CatalogueEntry:
+    return CatalogueEntry(code, severity, owner, trigger, action, closes_when)
+
+
+S1, S2, S3, S4 = Severity.S1, Severity.S2, Severity.S3, Severity.S4
+CX, OPERATIONS, FINANCE = Owner.CX, Owner.OPERATIONS, Owner.FINANCE
+
+# fmt: off
+_ROWS = (
+    _e("ORPHAN_RETURN", S2, CX, "HR return has no Linnworks order after N h", "pick order from suggestions", "order found"),
+    _e("ORDER_NOT_PROCESSED", S3, OPERATIONS, "order exists but is open (OpenOrderInLinnworks)", "process order", "processed"),
+    _e("ORDER_REF_AMBIGUOUS", S2, CX, "> 1 order for reference (MultipleReferences)", "choose", "one candidate left"),
+    _e("LINE_ID_MISSING", S3, OPERATIONS, "no order-line id in payload", "fix platform mapping", "id arrives or crosswalk unique"),
+    _e("LINE_AMBIGUOUS_SKU", S2, CX, "same SKU on several lines, no id", "choose line", "line id arrives"),
+    _e("SKU_UNKNOWN", S2, OPERATIONS, "SKU not in Linnworks / unlinked item", "map SKU", "mapping added"),
+    _e("SKU_UNLINKED", S2, OPERATIONS, "SKU not in Linnworks / unlinked item", "map SKU", "mapping added"),
+    _e("QTY_EXCEEDS_ORDERED", S1, OPERATIONS, "cumulative returned > despatched", "investigate", "corrected event"),
+    _e("DUPLICATE_RETURN_UNIT", S1, CX, "same unit in two returns", "void one", "one cancelled"),
+    _e("BLIND_RETURN", S2, OPERATIONS, "physical item, no authorisation", "identify or dispose", "linked"),
+    _e("KIT_INCOMPLETE", S2, CX, "some children missing", "partial refund decision", "children arrive / decision"),
+    _e("REFUND_AHEAD_OF_GATE", S2, FINANCE, "money out before gate state", "accept/chase", "gate state reached"),
+    _e("REFUNDED_NOT_RECEIVED", S2, OPERATIONS, "refund effective, no receipt in N days", "trace parcel/bag", "receipt or loss write-off"),
+    _e("RECEIVED_NOT_REFUNDED", S2, CX, "receipt, no refund after SLA", "approve/decline", "refund appears"),
+    _e("REFUND_BOOKED_NOT_ACTIONED", S2, FINANCE, "Linnworks refund OPEN > N h", "action refund", "PROCESSED"),
+    _e("REFUND_DOUBLE_SUSPECTED", S1, FINANCE, "two refunds one unit, or channel + ours", "stop, verify gateway", "one voided/explained"),
+    _e("REFUND_OVER_CEILING", S1, FINANCE, "Σ refunds > paid (line/shipping)", "approve/claw back", "≤ ceiling"),
+    _e("REFUND_AMOUNT_MISMATCH", S2, FINANCE, "HR ≠ Linnworks beyond tolerance (default 0.01)", "correct", "equal"),
+    _e("REFUND_FAILED_AT_SOURCE", S1, CX, 'HR "Failed returns" / gateway fail', 'retry in HR', 'succeeded'),
+    _e("LINNWORKS_CANNOT_REFUND", S2, CX, "CannotRefundReason ≠ None", "per enum", "None"),
+    _e("LINNWORKS_CANNOT_RETURN", S2, OPERATIONS, "CannotReturnReason ≠ None (e.g. AlreadyReturnedInLinnworks)", "reconcile", "None or matched"),
+    _e("SEND_TO_CHANNEL_RISK", S1, FINANCE, "refund line would go to channel while HR pays", "switch off", "flag internal"),
+    _e("RETURN_EXPIRED_AFTER_REFUND", S1, CX, "expired/cancelled but refunded", "charge/chase", "receipt"),
+    _e("OUT_OF_POLICY_WINDOW", S3, CX, "return after window", "decide", "decision"),
+    _e("APPROVAL_BURST", S1, CX, "approvals > k × baseline in 1 h", "confirm policy change; release breaker", "confirmed"),
+    _e("WRONG_ITEM_SUSPECTED", S1, CX, "scan ≠ expected, empty, audit flag", "hold, evidence", "cleared"),
+    _e("REFUND_OK_STOCK_FAILED", S1, OPERATIONS, "refund recorded, stock write failed/unknown", "re-drive", "read-back matches"),
+    _e("STOCK_OK_REFUND_MISSING", S2, CX, "reverse of above past SLA", "refund", "refund recorded"),
+    _e("DISPOSITION_MISSING", S3, OPERATIONS, "received, no disposition after grace", "inspect", "disposition arrives"),
+    _e("DISPOSITION_UNMAPPED", S2, OPERATIONS, "code not in mapping version", "add row", "mapped + moved"),
+    _e("DISPOSITION_CONFLICT", S2, OPERATIONS, "hub and warehouse disagree", "choose", "equal"),
+    _e("WRONG_LOCATION", S1, OPERATIONS, "posted location/bin ≠ mapping", "transfer", "read-back matches"),
+    _e("CO_MINGLED_STOCK", S1, OPERATIONS, "non-sellable unit in sellable location", "move now", "moved"),
+    _e("DOUBLE_RESTOCK", S1, OPERATIONS, "platform restock and ours, or two writes", "reverse one", "net = 1"),
+    _e("STOCK_DRIFT", S2, OPERATIONS, "expected − actual ≠ 0 for returns-touched SKU", "count", "0"),
+    _e("BATCH_ITEM_MANUAL", S3, OPERATIONS, "batched/serial item", "book batch by hand", "batch booked"),
+    _e("SHIPMENT_SHORT", S2, OPERATIONS, "pallet expected ≠ received", "claim / identify", "equal"),
+    _e("SHIPMENT_OVER", S2, OPERATIONS, "pallet expected ≠ received", "claim / identify", "equal"),
+    _e("STUCK_IN_TRANSIT", S2, OPERATIONS, "no movement N days", "trace", "movement"),
+    _e("EXCHANGE_ORDER_MISSING", S1, CX, "gate reached, no replacement order", "create", "order found"),
+    _e("EXCHANGE_DUPLICATE", S1, OPERATIONS, "two replacements (platform + Linnworks)", "cancel one", "one left"),
+    _e("EXCHANGE_RELEASED_EARLY", S2, OPERATIONS, "replacement despatched before gate", "trace original", "receipt"),
+    _e("EXCHANGE_UNEVEN_ZERO_VALUE", S1, FINANCE, "price difference but zero-value order", "re-price", "priced/cleared"),
+    _e("EXCHANGE_OOS", S2, CX, "replacement unavailable", "refund/alternative", "stock or refund"),
+    _e("EXCHANGE_CLEARING_AGED", S2, FINANCE, "clearing item open > N days", "match", "cleared"),
+    _e("BATCH_UNBALANCED", S1, FINANCE, "Σ ≠ 0 (must be impossible)", "stop export", "n/a – code defect"),
+    _e("BATCH_INCOMPLETE", S2, FINANCE, "source high-water mark < cut-off + lag", "wait/force with reason", "complete"),
+    _e("CONTROL_TOTAL_MISMATCH", S1, FINANCE, "HR/Linnworks/batch totals differ", "drill differences", "equal"),
+    _e("LATE_ARRIVAL", S4, FINANCE, "event for sealed date", "review adjustment batch", "adjustment sealed"),
+    _e("PERIOD_LOCKED", S2, FINANCE, "target date locked", "re-date", "posted"),
+    _e("EXPORT_REJECTED", S1, FINANCE, "target import error", "fix mapping", "accepted"),
+    _e("POSTED_UNCONFIRMED", S2, FINANCE, "exported, no ledger id after N h", "confirm/import", "id recorded"),
+    _e("POSTED_TWICE", S1, FINANCE, "same batch id seen twice in ledger", "delete/reverse one", "one left"),
+    _e("LEDGER_DRIFT", S2, FINANCE, "posted journal edited in ledger", "explain", "equal"),
+    _e("ACCOUNT_UNMAPPED", S1, FINANCE, "role without account/tax code", "map", "mapped"),
+    _e("VAT_RATE_UNKNOWN", S2, FINANCE, "original rate missing/changed", "supply rate", "known"),
+    _e("COST_MISSING", S3, FINANCE, "no unit cost", "supply cost → adjustment", "cost known"),
+    _e("FX_RATE_MISSING", S2, FINANCE, "no rate for policy", "load rate", "loaded"),
+    _e("ROUNDING_OVER_LIMIT", S2, FINANCE, "rounding line > 1p × lines or £0.50", "investigate", "below"),
+    _e("STORE_CREDIT_UNMATCHED", S2, FINANCE, "credit issued ≠ liability", "match", "equal"),
+    _e("SOURCE_STALE", S1, OPERATIONS, "no successful poll N min", "check credentials", "poll ok"),
+    _e("SIGNATURE_INVALID", S2, OPERATIONS, "bad HMAC", "rotate secret", "valid"),
+    _e("SCHEMA_DRIFT", S3, OPERATIONS, "unknown/missing field, new enum", "extend parser", "parsed"),
+    _e("EVENT_GAP", S4, OPERATIONS, "sweep finds what webhook missed", "none (trend)", "ingested"),
+    _e("WRITE_UNKNOWN_OUTCOME", S1, OPERATIONS, "timeout after send", "auto look-up, then re-drive", "found or proven absent"),
+    _e("RATE_LIMIT_EXHAUSTED", S3, OPERATIONS, "budget < demand", "slow/raise", "within budget"),
+    _e("CONFIG_CONTRADICTION", S1, OPERATIONS, "linter rule fails", "fix", "passes"),
+    _e("MAPPING_VERSION_CHANGED", S4, FINANCE, "mapping hash changed mid-day", "ack", "ack"),
+    _e("CLOCK_AMBIGUOUS", S3, OPERATIONS, "timestamp without zone", "set zone rule", "zoned"),
+)
+# fmt: on
+
+CATALOGUE = {entry.code: entry for entry in _ROWS}
+
+
+def runbook(code: str) -> str:
+    """Where the runbook says what to do."""
+    return f"docs/runbook.md#{code.lower()}"
+
+
+def due_at(severity: Severity, opened_at: datetime, policy: Policy) -> datetime:
+    """Until when the owner should have acted. S2 is counted in working days."""
+    allowed = policy.sla[severity]
+    if severity is Severity.S2:
+        days, rest = divmod(allowed, timedelta(days=1))
+        return add_working_days(opened_at, days, policy.merchant.time_zone) + rest
+    return opened_at + allowed

@@ -1,0 +1,102 @@
+"""Money as integer minor units: reading, printing, splitting, VAT.
+
+All rounding is half away from zero ("half up"), in integers. Not here: who is owed what
+(``refunds``).
+"""
+
+from __future__ import annotations
+
+import re
+
+# ISO 4217: the currencies whose minor unit is not a hundredth.
+_EXPONENTS = {
+    **dict.fromkeys(
+        ("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF").split(), 0
+    ),
+    **dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 3),
+}
+_CODES = frozenset(
+    (
+        "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BRL BSD BTN BWP "
+        "BYN BZD CAD CDF CHF CNY COP CRC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP "
+        "GEL GHS GIP GMD GTQ GYD HKD HNL HTG HUF IDR ILS INR IRR JMD KES KGS KHR KPW KYD KZT "
+        "LAK LBP LKR LRD LSL MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN "
+        "NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR SDG SEK SGD SHP "
+        "SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD UYU UZS VES "
+        "WST XCD YER ZAR ZMW ZWL"
+    ).split()
+) | frozenset(_EXPONENTS)
+_DECIMAL = re.compile(r"([+-]?)(\d{1,15})(?:\.(\d{1,6}))?")
+
+
+def exponent(currency: str) -> int:
+    """How many decimals the currency has (ISO 4217).
+
+    Raises:
+        ValueError: When the code is not a currency.
+    """
+    if currency not in _CODES:
+        msg = f"{currency!r} is not an ISO 4217 currency"
+        raise ValueError(msg)
+    return _EXPONENTS.get(currency, 2)
+
+
+def parse_minor(text: str, currency: str) -> int:
+    """A decimal text as minor units: ``"19.99"``, GBP: 1999.
+
+    Raises:
+        ValueError: When it is no plain decimal, or has more decimals than the currency.
+    """
+    places = exponent(currency)
+    found = _DECIMAL.fullmatch(text.strip())
+    if found is None:
+        msg = f"{text!r} is not a plain decimal amount"
+        raise ValueError(msg)
+    sign, whole, decimals = found[1], found[2], (found[3] or "")
+    if decimals[places:].strip("0"):
+        msg = f"{text!r} has more decimals than {currency} has"
+        raise ValueError(msg)
+    minor = int(whole) * 10**places + int(decimals[:places].ljust(places, "0") or "0")
+    return -minor if sign == "-" else minor
+
+
+def format_minor(minor: int, currency: str) -> str:
+    """Minor units as a plain decimal text: 1999, GBP: ``"19.99"``."""
+    places = exponent(currency)
+    sign, digits = ("-", -minor) if minor < 0 else ("", minor)
+    if not places:
+        return f"{sign}{digits}"
+    whole, part = divmod(digits, 10**places)
+    return f"{sign}{whole}.{part:0{places}d}"
+
+
+def parse_amount_with_currency(text: str) -> tuple[int, str]:
+    """An amount that names its currency, ``"5.00 USD"``: (500, ``"USD"``).
+
+    Raises:
+        ValueError: When it is not an amount and a currency code.
+    """
+    amount, _, currency = text.strip().partition(" ")
+    currency = currency.strip().upper()
+    return parse_minor(amount, currency), currency
+
+
+def half_up_div(numerator: int, denominator: int) -> int:
+    """Integer division, halves away from zero; the denominator positive."""
+    if numerator < 0:
+        return -half_up_div(-numerator, denominator)
+    return (2 * numerator + denominator) // (2 * denominator)
+
+
+def share(total: int, quantity: int, unit_no: int) -> int:
+    """What unit ``unit_no`` (0-based) of ``quantity`` bears of a line's total.
+
+    Cumulative: the units of a line always sum to its total. A line of 1000 (VAT) over
+    three units gives 333, 334, 333.
+    """
+    return half_up_div(total * (unit_no + 1), quantity) - half_up_div(total * unit_no, quantity)
+
+
+def vat_within(gross: int, rate_bp: int) -> int:
+    """The VAT inside a gross amount, rate in basis points."""
+    return half_up_div(gross * rate_bp, 10_000 + rate_bp)

@@ -1,0 +1,151 @@
+"""What a unit is owed, to the penny, from the Linnworks order line.
+
+Happy Returns' amount is a cross-check only (contract Happy Returns 5). The goods' part is
+the unit's share of what the line was paid, cumulative, so that the units of a line add up
+to it. Shipping and fee stand once in a return and order; the first unit refunded bears
+them.
+"""
+
+from __future__ import annotations
+
+from returns_pipeline.domain.model import (
+    Cleared,
+    Held,
+    Matched,
+    Order,
+    OrderLine,
+    RefundDue,
+    RefundType,
+    Unit,
+)
+from returns_pipeline.domain.money import half_up_div, share, vat_within
+from returns_pipeline.domain.policy import Policy, fold
+
+
+def line_of(order: Order, row_id: str) -> OrderLine:
+    """The order's line with this row id.
+
+    Raises:
+        LookupError: When the order has none: a match that points nowhere is a defect.
+    """
+    for line in order.lines:
+        if line.row_id == row_id:
+            return line
+    msg = f"order {order.order_id} has no line {row_id}"
+    raise LookupError(msg)
+
+
+def goods_due(order: Order, matched: Matched) -> int:
+    """The unit's share of what its line was paid, gross."""
+    line = line_of(order, matched.row_id)
+    return share(line.total_minor, line.quantity, matched.unit_no)
+
+
+def refund_due(
+    unit: Unit,
+    matched: Matched,
+    order: Order,
+    cleared: Cleared,
+    policy: Policy,
+    *,
+    carries_order_extras: bool,
+    line_refunded_minor: int = 0,
+    order_refunded_minor: int = 0,
+) -> RefundDue | Held:
+    """The refund of one unit.
+
+    Args:
+        unit: The returned unit.
+        matched: Its order line and unit number.
+        order: The Linnworks order.
+        cleared: Since when its gate stands open.
+        policy: The merchant's.
+        carries_order_extras: Whether this unit bears the return's shipping and fee.
+        line_refunded_minor: Goods already refunded of the line.
+        order_refunded_minor: Goods and shipping already refunded of the order.
+
+    Returns:
+        ``Held`` with ``REFUND_AMOUNT_MISMATCH`` or ``REFUND_OVER_CEILING`` where the
+        figures do not agree or exceed what was paid.
+    """
+    line = line_of(order, matched.row_id)
+    goods = share(line.total_minor, line.quantity, matched.unit_no)
+    shipping = fee = 0
+    if carries_order_extras:
+        shipping, fee = unit.shipping_refund_minor or 0, unit.fee_minor or 0
+    held = _disagrees(unit, order, goods, fee, policy)
+    if held is not None:
+        return held
+    if fee > goods + shipping:
+        return _mismatch(f"the fee of {fee} is above the refund of {goods + shipping}")
+    over = _over_ceiling(order, line, goods, shipping, line_refunded_minor, order_refunded_minor)
+    if over is not None:
+        return over
+    shipping_vat = (
+        half_up_div(order.postage_vat_minor * shipping, order.postage_minor) if shipping else 0
+    )
+    return RefundDue(
+        refund_key=f"{unit.unit_key}:refund",
+        unit_key=unit.unit_key,
+        order_id=order.order_id,
+        row_id=line.row_id,
+        currency=order.currency,
+        goods_minor=goods,
+        goods_vat_minor=share(line.vat_minor, line.quantity, matched.unit_no),
+        shipping_minor=shipping,
+        shipping_vat_minor=shipping_vat,
+        fee_minor=fee,
+        fee_vat_minor=vat_within(fee, line.tax_rate_bp),
+        amount_minor=goods + shipping - fee,
+        tax_rate_bp=line.tax_rate_bp,
+        tender=unit.refund_type or RefundType.REFUND,
+        gateway=gateway(order, policy),
+        effective_at=cleared.at,
+    )
+
+
+def gateway(order: Order, policy: Policy) -> str:
+    """The gateway that carries the order's money back."""
+    gateways = policy.refunds.gateways
+    return gateways.get(fold(order.payment_method)) or gateways.get("*", "")
+
+
+def _disagrees(
+    unit: Unit, order: Order, goods: int, fee: int, policy: Policy
+) -> Held | None:
+    if unit.currency is not None and unit.currency != order.currency:
+        return _mismatch(f"the return is in {unit.currency}, the order in {order.currency}")
+    if fee and unit.fee_currency is not None and unit.fee_currency != order.currency:
+        return _mismatch(f"the fee is in {unit.fee_currency}, the order in {order.currency}")
+    told = unit.refund_amount_minor
+    comparable = unit.refund_type is not RefundType.EXCHANGE
+    if comparable and told is not None and abs(told - goods) > policy.refunds.tolerance_minor:
+        return _mismatch(f"Happy Returns says {told}, the order line {goods} (minor units)")
+    return None
+
+
+def _over_ceiling(  # noqa: PLR0913
+    order: Order,
+    line: OrderLine,
+    goods: int,
+    shipping: int,
+    line_refunded: int,
+    order_refunded: int,
+) -> Held | None:
+    if goods > line.total_minor - line_refunded:
+        return _ceiling(f"the line was paid {line.total_minor}, {line_refunded} went back already")
+    if shipping > order.postage_minor:
+        return _ceiling(f"shipping of {shipping}, of which {order.postage_minor} was paid")
+    if goods + shipping > order.total_minor - order_refunded:
+        return _ceiling(
+            f"the order was paid {order.total_minor}, {order_refunded} went back already"
+        )
+    return None
+
+
+def _mismatch(reason: str) -> Held:
+    return Held("REFUND_AMOUNT_MISMATCH", reason, "REFUND_AMOUNT_MISMATCH")
+
+
+def _ceiling(reason: str) -> Held:
+    return Held("REFUND_OVER_CEILING", reason, "REFUND_OVER_CEILING")
