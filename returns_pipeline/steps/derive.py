@@ -98,8 +98,10 @@ def orders(rt: Runtime) -> dict[str, int]:
     for found in _new_payloads(rt, "derived.orders", (ORDER_V1, ORDER_V2)):
         latest: dict[str, lw.NormalisedOrder] = {}
         for row in found:
-            shape = "v2" if row.source == ORDER_V2 else "v1"
-            order = lw.order(row.body.encode(), shape=shape)
+            try:
+                order = lw.order(row.body.encode(), observed_at=row.fetched_at)
+            except lw.UnreadableOrder:
+                continue  # named when it was captured
             known = latest.get(order.order.order_id)
             if known is None or order.updated_at >= known.updated_at:
                 latest[order.order.order_id] = order

@@ -1,0 +1,251 @@
+"""Linnworks orders as domain orders (contract Linnworks 2; FIELDS; v2 orders feed).
+
+Here: the field names of both shapes, amounts as minor units, and which fields of an order
+are kept at all. The shopper is not among them. Not here: asking (``clients.linnworks``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
+
+import msgspec
+
+from returns_pipeline.domain.model import Order, OrderLine
+from returns_pipeline.domain.money import exponent
+from returns_pipeline.domain.policy import order_key
+
+
+class UnreadableOrder(ValueError):
+    """An order without an id or with fields of another type: the contract is broken."""
+
+
+class _Bin(msgspec.Struct):
+    BatchId: int | None = None
+
+
+class _Item(msgspec.Struct):
+    RowId: str
+    StockItemId: str | None = None
+    ItemNumber: str | None = None
+    SKU: str | None = None
+    ChannelSKU: str | None = None
+    Quantity: int = 0
+    TaxRate: Decimal | None = None
+    Cost: Decimal | None = None
+    CostIncTax: Decimal | None = None
+    UnitCost: Decimal | None = None
+    DespatchStockUnitCost: Decimal | None = None
+    IsService: bool | None = None
+    IsUnlinked: bool | None = None
+    BatchNumberScanRequired: bool | None = None
+    SerialNumberScanRequired: bool | None = None
+    isBatchedStockItem: bool | None = None  # noqa: N815 (the vendor's name)
+    BinRacks: list[_Bin] | None = None
+    CompositeSubItems: list[_Item] | None = None
+
+
+class _General(msgspec.Struct):
+    ReferenceNum: str | None = None
+    SecondaryReference: str | None = None
+    ExternalReferenceNum: str | None = None
+    ReceivedDate: str | None = None
+    Source: str | None = None
+    SubSource: str | None = None
+    HoldOrCancel: bool | None = None
+    IsCancelled: bool | None = None
+
+
+class _Totals(msgspec.Struct):
+    TotalCharge: Decimal | None = None
+    PostageCost: Decimal | None = None
+    PostageCostExTax: Decimal | None = None
+    PaymentMethod: str | None = None
+    Currency: str | None = None
+
+
+class _Order(msgspec.Struct):
+    OrderId: str
+    NumOrderId: int
+    GeneralInfo: _General
+    TotalsInfo: _Totals
+    Processed: bool = False
+    ProcessedOn: str | None = None  # v2
+    ProcessedDateTime: str | None = None  # v1
+    LastUpdated: str | None = None  # v2
+    FulfilmentLocationId: str | None = None
+    Items: list[_Item] = []
+
+
+class _Key(msgspec.Struct):
+    OrderId: str
+
+
+_decoder = msgspec.json.Decoder(_Order, strict=False)
+_key_decoder = msgspec.json.Decoder(_Key)
+_encoder = msgspec.json.Encoder(decimal_format="number")
+
+
+@dataclass(frozen=True, slots=True)
+class NormalisedOrder:
+    """An order as the mirror keeps it."""
+
+    order: Order
+    reference: str
+    location_id: str
+    received_at: datetime | None
+    processed_at: datetime | None
+    updated_at: datetime
+    stock_item_ids: dict[str, str]
+
+
+def order_id(raw: bytes) -> str:
+    """The order's id.
+
+    Raises:
+        UnreadableOrder: When there is none.
+    """
+    try:
+        return _key_decoder.decode(raw).OrderId.lower()
+    except msgspec.MsgspecError as error:
+        msg = "an order without a readable OrderId"
+        raise UnreadableOrder(msg) from error
+
+
+def content_hash(body: bytes) -> str:
+    """The hash by which an unchanged order is recognised."""
+    return hashlib.sha256(body).hexdigest()
+
+
+def redact_order(raw: bytes) -> bytes:
+    """The order with only the fields this program reads: an allow-list.
+
+    Names, addresses, notes and everything else of the shopper are never materialised.
+
+    Raises:
+        UnreadableOrder: When the order is not of the published shape.
+    """
+    return _encoder.encode(_decode(raw))
+
+
+def _decode(raw: bytes) -> _Order:
+    try:
+        return _decoder.decode(raw)
+    except msgspec.MsgspecError as error:
+        # The text of a decoding error names the path and the types, never the value.
+        msg = f"an order is not of the published shape: {error}"
+        raise UnreadableOrder(msg) from None
+
+
+def order(raw: bytes, *, observed_at: datetime) -> NormalisedOrder:
+    """The order of either shape (v1 details, v2 feed).
+
+    Args:
+        raw: The payload, redacted or not.
+        observed_at: Stands for the last change where the shape has none (v1).
+
+    Raises:
+        UnreadableOrder: When it is not of the published shape.
+    """
+    found = _decode(raw)
+    general, totals = found.GeneralInfo, found.TotalsInfo
+    currency = (totals.Currency or "").upper()
+    try:
+        places = exponent(currency)
+    except ValueError as error:
+        msg = f"order {found.NumOrderId}: {error}"
+        raise UnreadableOrder(msg) from None
+    key = found.OrderId.lower()
+    lines = tuple(_lines(found.Items, key, places))
+    postage = _minor(totals.PostageCost, places)
+    net = totals.PostageCostExTax
+    postage_vat = postage - _minor(net, places) if net is not None else 0
+    return NormalisedOrder(
+        order=Order(
+            order_id=key,
+            num_id=found.NumOrderId,
+            reference_key=order_key(general.ReferenceNum or ""),
+            secondary_key=order_key(general.SecondaryReference or ""),
+            source=general.Source or "",
+            sub_source=general.SubSource or "",
+            currency=currency,
+            processed=found.Processed,
+            cancelled=bool(general.IsCancelled or (general.HoldOrCancel and found.Processed)),
+            total_minor=_minor(totals.TotalCharge, places),
+            postage_minor=postage,
+            postage_vat_minor=postage_vat,
+            payment_method=totals.PaymentMethod or "",
+            lines=lines,
+        ),
+        reference=general.ReferenceNum or "",
+        location_id=(found.FulfilmentLocationId or "").lower(),
+        received_at=_instant(general.ReceivedDate),
+        processed_at=_instant(found.ProcessedOn or found.ProcessedDateTime),
+        updated_at=_instant(found.LastUpdated) or observed_at,
+        stock_item_ids={
+            item.RowId.lower(): (item.StockItemId or "").lower() for item in _all(found.Items)
+        },
+    )
+
+
+def _all(items: list[_Item]) -> Iterator[_Item]:
+    for item in items:
+        yield item
+        yield from _all(item.CompositeSubItems or [])
+
+
+def _lines(
+    items: list[_Item], order: str, places: int, parent: str | None = None
+) -> Iterator[OrderLine]:
+    for item in items:
+        gross = _minor(item.CostIncTax, places)
+        cost = item.DespatchStockUnitCost or item.UnitCost
+        yield OrderLine(
+            row_id=item.RowId.lower(),
+            order_id=order,
+            item_number=item.ItemNumber or "",
+            sku=item.SKU or "",
+            channel_sku=item.ChannelSKU or "",
+            quantity=item.Quantity,
+            total_minor=gross,
+            vat_minor=gross - _minor(item.Cost, places) if item.Cost is not None else 0,
+            tax_rate_bp=int(((item.TaxRate or Decimal(0)) * 100).to_integral_value(ROUND_HALF_UP)),
+            unit_cost_minor=_minor(cost, places) if cost else None,
+            is_service=bool(item.IsService),
+            is_unlinked=bool(item.IsUnlinked),
+            is_batched=_batched(item),
+            parent_row_id=parent,
+        )
+        yield from _lines(item.CompositeSubItems or [], order, places, item.RowId.lower())
+
+
+def _batched(item: _Item) -> bool:
+    required = item.BatchNumberScanRequired or item.SerialNumberScanRequired
+    in_batches = any(place.BatchId for place in item.BinRacks or [])
+    return bool(required or item.isBatchedStockItem or in_batches)
+
+
+def _minor(amount: Decimal | None, places: int) -> int:
+    # Linnworks prints JSON numbers; a third decimal is rounded half up.
+    return int((amount or Decimal(0)).scaleb(places).to_integral_value(ROUND_HALF_UP))
+
+
+def _instant(text: str | None) -> datetime | None:
+    if not text:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    # Linnworks' instants are UTC; some are printed without an offset.
+    at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    return None if at.year < 1900 else at  # noqa: PLR2004 (0001-01-01 means never)
+
+
+def minor_of(amount: Any, currency: str) -> int:  # noqa: ANN401
+    """A Linnworks amount (a decoded ``Decimal``) as minor units."""
+    return _minor(amount, exponent(currency))
