@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic as _monotonic
 from time import sleep as _sleep
+from typing import TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
@@ -28,6 +29,8 @@ from returns_pipeline.clients.transport import (
     RateLimited,
     Transport,
 )
+
+T = TypeVar("T")
 
 _WAIT = re.compile(r"leaky bucket size (\d+(?:\.\d+)?)")
 _MOST_PAGES = 10_000
@@ -231,7 +234,7 @@ def _stamp(at: datetime) -> str:
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _decode[T](name: str, body: bytes, kind: type[T]) -> T:
+def _decode(name: str, body: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
