@@ -1,5 +1,6 @@
-"""The two vendors over HTTP: what can be asked and told, and what went wrong.
+"""Speaking to the vendors: transport, and one client a vendor.
 
-Here: one module a vendor, and ``transport`` beneath them. Not here: what the answers mean
-(``normalise``), when a write may be sent and how an unknown one is settled (``dispatch``).
+Clients return typed values or undecoded slices and raise errors typed by what to do next
+(``transport``). They keep nothing, decide nothing and never log a body, a secret or a
+query.
 """
