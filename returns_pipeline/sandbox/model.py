@@ -82,6 +82,8 @@ class Order:
     payment_method: str = "Shopify Payments"
     fulfilment_location_id: str = DEFAULT_LOCATION
     cancelled: bool = False
+    cancelled_at: datetime | None = None
+    touched_at: datetime | None = None  # edited without changing what we look at
     postal_service: str = "Tracked 48"
     country: str = "United Kingdom"
     buyer_name: str = ""

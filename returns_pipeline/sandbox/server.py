@@ -1,0 +1,333 @@
+"""A vendor as a local HTTP server: clock, limits, faults on demand, counters, control.
+
+What belongs to both vendors is here; their paths and rules are in ``linnworks`` and
+``happy_returns``. Faults act on the socket, so that a client meets what it would meet in
+life: a connection lost before or after the effect, a body cut short, garbage.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import threading
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+
+class Clock:
+    """The sandbox's time: standing still at an instant, or running with the real one."""
+
+    def __init__(self, now: datetime | None = None) -> None:
+        """Stand at ``now``; without it, run."""
+        self._now = now
+
+    def now(self) -> datetime:
+        """The instant it is here."""
+        return self._now or datetime.now(UTC)
+
+    def set(self, now: datetime | None) -> None:
+        """Stand at another instant, or run again."""
+        self._now = now
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request."""
+
+    verb: str
+    path: str
+    query: Mapping[str, list[str]]
+    headers: Mapping[str, str]
+    body: bytes
+
+    def one(self, name: str) -> str | None:
+        """A query parameter's only value."""
+        values = self.query.get(name)
+        return values[0] if values else None
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One HTTP response."""
+
+    status: int
+    body: bytes = b""
+    content_type: str = "application/json; charset=utf-8"
+
+
+def json_response(document: object, status: int = 200) -> Response:
+    """A response that holds a document."""
+    return Response(status, json.dumps(document).encode())
+
+
+BEFORE = frozenset({"lost_before", "http_500_before", "http_429", "http_401", "redirect_307"})
+KINDS = BEFORE | {
+    "lost_after",
+    "reset",
+    "cut_body",
+    "slow",
+    "garbage",
+    "empty",
+    "http_500_after",
+    "looping_cursor",
+    "duplicate_page",
+}
+
+
+@dataclass(slots=True)
+class Fault:
+    """One fault: for a method's next ``times`` calls, after ``after`` undisturbed ones."""
+
+    method: str
+    kind: str
+    times: int = 1
+    after: int = 0
+    seconds: float = 0.0
+
+
+class Faults:
+    """The faults that wait to strike."""
+
+    def __init__(self) -> None:
+        """None yet."""
+        self._lock = threading.Lock()
+        self._waiting: list[Fault] = []
+        self.struck: Counter[str] = Counter()
+
+    def add(
+        self, method: str, kind: str, *, times: int = 1, after: int = 0, seconds: float = 0.0
+    ) -> None:
+        """Let a method fail.
+
+        Raises:
+            ValueError: When the kind is not one of ``KINDS``.
+        """
+        if kind not in KINDS:
+            msg = f"unknown fault {kind!r}; one of {', '.join(sorted(KINDS))}"
+            raise ValueError(msg)
+        with self._lock:
+            self._waiting.append(Fault(method, kind, times, after, seconds))
+
+    def clear(self) -> None:
+        """Forget those that have not struck."""
+        with self._lock:
+            self._waiting.clear()
+
+    def take(self, method: str) -> Fault | None:
+        """The fault for this call of a method, if any."""
+        with self._lock:
+            for fault in self._waiting:
+                if fault.method not in {method, "*"}:
+                    continue
+                if fault.after:
+                    fault.after -= 1
+                    return None
+                fault.times -= 1
+                if fault.times <= 0:
+                    self._waiting.remove(fault)
+                self.struck[f"{method}:{fault.kind}"] += 1
+                return fault
+        return None
+
+
+class MinuteLimit:
+    """So many calls a method in any sixty seconds, by the real clock."""
+
+    def __init__(self) -> None:
+        """Nothing called yet."""
+        self._lock = threading.Lock()
+        self._calls: dict[str, deque[float]] = defaultdict(deque)
+
+    def admits(self, method: str, most: int) -> bool:
+        """Whether one more call is within the limit; it counts if so."""
+        now = time.monotonic()
+        with self._lock:
+            calls = self._calls[method]
+            while calls and calls[0] <= now - 60:
+                calls.popleft()
+            if len(calls) >= most:
+                return False
+            calls.append(now)
+            return True
+
+
+@dataclass(slots=True)
+class Vendor:
+    """What a vendor's server needs to know of the vendor."""
+
+    name: str
+    handle: Callable[[Request], Response]
+    method_of: Callable[[Request], str]
+    over_limit: Callable[[str], Response | None]
+    books: Callable[[], object]
+    staff: Callable[[Mapping[str, Any]], object] = lambda _action: None
+    switches: dict[str, Any] = field(default_factory=dict)
+    faults: Faults = field(default_factory=Faults)
+    calls: Counter[str] = field(default_factory=Counter)
+    after_effect: Callable[[], None] = lambda: None
+
+
+class VendorServer:
+    """A vendor on a loopback port, in threads of its own."""
+
+    def __init__(self, vendor: Vendor, clock: Clock, port: int = 0) -> None:
+        """Bind; ``port`` 0 takes a free one."""
+        self.vendor = vendor
+        handler = type("Handler", (_Handler,), {"vendor": vendor, "clock": clock})
+        self._server = _Server(("127.0.0.1", port), handler)
+        self._thread: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def start(self) -> None:
+        """Serve in the background."""
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop and free the port."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+    request_queue_size = 128
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    vendor: Vendor
+    clock: Clock
+    wbufsize = -1  # one write a response
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Say nothing: the counters tell."""
+
+    def do_GET(self) -> None:
+        """Answer."""
+        self._answer()
+
+    do_POST = do_GET  # noqa: N815
+    do_DELETE = do_GET  # noqa: N815
+
+    def _answer(self) -> None:
+        parts = urlsplit(self.path)
+        length = int(self.headers.get("Content-Length") or 0)
+        request = Request(
+            self.command,
+            parts.path,
+            parse_qs(parts.query, keep_blank_values=True),
+            self.headers,
+            self.rfile.read(length),
+        )
+        if parts.path.startswith("/_sandbox/"):
+            self._send(self._control(request))
+            return
+        vendor = self.vendor
+        method = vendor.method_of(request)
+        vendor.calls[method] += 1
+        fault = vendor.faults.take(method)
+        if fault is not None and fault.kind in BEFORE:
+            self._strike_before(fault)
+            return
+        if fault is not None and fault.kind == "slow":
+            time.sleep(fault.seconds)
+        refused = vendor.over_limit(method)
+        response = refused or vendor.handle(request)
+        vendor.after_effect()
+        if fault is None or fault.kind in {"slow", "looping_cursor", "duplicate_page"}:
+            self._send(response)
+        else:
+            self._strike_after(fault, response)
+
+    def _strike_before(self, fault: Fault) -> None:
+        if fault.kind == "lost_before":
+            self._drop()
+        elif fault.kind == "http_500_before":
+            self._send(Response(500, b"<html>Internal Server Error</html>", "text/html"))
+        elif fault.kind == "http_429":
+            message = "API calls quota exceeded! Maximum admitted 150 per Minute."
+            self._send(json_response({"Code": None, "Message": message}, 429), {"Retry-After": "0"})
+        elif fault.kind == "http_401":
+            self._send(json_response({"Code": None, "Message": "Unauthorised"}, 401))
+        else:
+            self._send(Response(307), {"Location": self.path})
+
+    def _strike_after(self, fault: Fault, response: Response) -> None:
+        if fault.kind == "lost_after":
+            self._drop()
+        elif fault.kind == "reset":
+            # Linger 0: the peer sees a reset instead of an orderly end.
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self._drop()
+        elif fault.kind == "cut_body":
+            self.send_response(response.status)
+            self.send_header("Content-Type", response.content_type)
+            self.send_header("Content-Length", str(len(response.body) + 40))
+            self.end_headers()
+            self.wfile.write(response.body[: len(response.body) // 2])
+            self._drop()
+        elif fault.kind == "garbage":
+            self._send(Response(200, b"<html>Gateway</html>", "text/html"))
+        elif fault.kind == "empty":
+            self._send(Response(200))
+        else:
+            self._send(Response(500, b"<html>Internal Server Error</html>", "text/html"))
+
+    def _drop(self) -> None:
+        self.close_connection = True
+        try:
+            self.wfile.flush()
+            self.connection.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # the client has gone already
+        self.connection.close()
+
+    def _send(self, response: Response, headers: Mapping[str, str] | None = None) -> None:
+        self.send_response(response.status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        if response.body or response.status != 204:  # noqa: PLR2004
+            self.send_header("Content-Type", response.content_type)
+        self.send_header("Content-Length", str(len(response.body)))
+        self.end_headers()
+        self.wfile.write(response.body)
+
+    def _control(self, request: Request) -> Response:
+        """The sandbox's own paths: health, clock, faults, calls, books, staff, switches."""
+        what = request.path.removeprefix("/_sandbox/")
+        document: Any = json.loads(request.body) if request.body else {}
+        vendor = self.vendor
+        if what == "clock" and request.verb == "POST":
+            self.clock.set(datetime.fromisoformat(document["now"]) if document.get("now") else None)
+        elif what == "faults" and request.verb == "POST":
+            for fault in document["faults"]:
+                vendor.faults.add(**fault)
+        elif what == "faults" and request.verb == "DELETE":
+            vendor.faults.clear()
+        elif what == "books":
+            return json_response(vendor.books())
+        elif what == "staff" and request.verb == "POST":
+            return json_response(vendor.staff(document))
+        elif what == "switches" and request.verb == "POST":
+            vendor.switches.update(document)
+        elif what == "calls":
+            return json_response(dict(vendor.calls))
+        elif what != "health":
+            return json_response({"error": f"no control {what!r}"}, 404)
+        return json_response({"vendor": vendor.name, "now": self.clock.now().isoformat()})
