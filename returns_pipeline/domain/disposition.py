@@ -90,7 +90,11 @@ def _moving(policy: Policy) -> Iterable[DispositionRule]:
 
 def policy_problems(policy: Policy) -> list[str]:
     """What is wrong with the dispositions, before any vendor is asked."""
-    problems = []
+    problems = [
+        f"policy [locations.{disposition}]: missing; every disposition needs its row"
+        for disposition in Disposition
+        if disposition not in policy.rules
+    ]
     for rule in _moving(policy):
         if not rule.location:
             problems.append(
@@ -124,12 +128,16 @@ def location_problems(policy: Policy, locations: Mapping[str, str]) -> list[str]
 
 
 def _mixing(policy: Policy, place: Callable[[DispositionRule], str]) -> list[str]:
-    """Rows, one sellable and one not, that lead to one location (and bin)."""
+    """Rows, one sellable and one not, that lead to one location (and bin).
+
+    Scrap counts: its units pass through the location, and stay where the writing-off
+    fails.
+    """
     by_place: dict[tuple[str, str], list[DispositionRule]] = defaultdict(list)
     for rule in _moving(policy):
-        if rule.effect is StockEffect.RESTOCK and rule.location:
+        if rule.location:
             by_place[place(rule), fold(rule.bin)].append(rule)
-    problems = []
+    problems: list[str] = []
     for rules in by_place.values():
         good = [rule for rule in rules if rule.sellable]
         bad = [rule for rule in rules if not rule.sellable]

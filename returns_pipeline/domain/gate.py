@@ -18,6 +18,7 @@ from returns_pipeline.domain.model import (
     Held,
     Match,
     Matched,
+    OrderLine,
     RefundType,
     Stage,
     StockEffect,
@@ -25,43 +26,74 @@ from returns_pipeline.domain.model import (
 )
 from returns_pipeline.domain.policy import Policy, fold
 
-# Fields without which no amount can be trusted. An unreadable reason code harms nobody.
-_MONEY_FIELDS = frozenset(
-    "refund_type refund_amount shipping_refund_amount return_fee currency returnless".split()
+# Fields without which it is not sure which unit this is, or whether it is back. An
+# unreadable reason code harms nobody. Names are the adapter's (contract ADAPTER).
+_IDENTITY = frozenset("return_id order_number line_item_id sku received_at returnless".split())
+_CONDITION = frozenset({"disposition", "inspection_outcome"})
+_MONEY = _IDENTITY | frozenset(
+    "refund_type refund_amount shipping_refund_amount return_fee currency".split()
 )
-_EXCHANGE_FIELDS = frozenset("exchange_sku exchange_quantity exchange_unit_price".split())
+_EXCHANGE = _MONEY | frozenset("exchange_sku exchange_quantity exchange_unit_price".split())
+_STOCK = _IDENTITY | _CONDITION
+
+# Which facts prove a stage: its own, and those of later stages on the same way.
+_WAY = {
+    Stage.STARTED: ("started", "dropped_off", "departed", "received"),
+    Stage.DROPPED_OFF: ("dropped_off", "departed", "received"),
+    Stage.APPROVED: ("approved",),
+    Stage.DEPARTED: ("departed", "received"),
+}
 
 
 def evidence(unit: Unit, stage: Stage) -> Fact | None:
-    """The fact that proves the stage; later stages of the way prove the earlier ones."""
+    """The earliest fact that proves the stage; later stages of the way prove the earlier.
+
+    Nothing but receipt proves receipt. A stage that ends a return proves nothing.
+    """
     if stage is Stage.RECEIVED:
         return unit.received
-    way = {
-        Stage.STARTED: ("started", "dropped_off", "departed", "received"),
-        Stage.DROPPED_OFF: ("dropped_off", "departed", "received"),
-        Stage.APPROVED: ("approved",),
-        Stage.DEPARTED: ("departed", "received"),
-    }.get(stage, ())
-    facts = [fact for name in way if (fact := getattr(unit, name)) is not None]
+    facts = [fact for name in _WAY.get(stage, ()) if (fact := getattr(unit, name)) is not None]
     return min(facts, key=lambda fact: fact.at) if facts else None
 
 
-def stock_gate(
-    unit: Unit, match: Match, decided: Decided | Held | None, policy: Policy
+def stock_gate(  # noqa: PLR0911 (each way of being held is one line)
+    unit: Unit,
+    match: Match,
+    decided: Decided | Held | None,
+    policy: Policy,
+    *,
+    line: OrderLine | None = None,
 ) -> Gate:
-    """Whether the unit may be restocked: received, matched, its disposition mapped."""
+    """Whether the unit may be restocked: received, matched, its disposition mapped.
+
+    A returnless unit never moves stock (contract Happy Returns 7); one that comes all the
+    same is a task for Operations.
+
+    Args:
+        unit: The returned unit.
+        match: What its match says.
+        decided: What its disposition says; ``None`` while there is no code.
+        policy: The merchant's.
+        line: Its order line, where known: a batched item is booked by hand, since an RMA
+            would need the batch it goes to (contract Linnworks 3.1).
+    """
+    if unit.returnless:
+        came = unit.received is not None and _moves(decided)
+        exception = "BLIND_RETURN" if came else None
+        return Held("returnless", "returnless: nothing comes back", exception)
     received = evidence(unit, policy.gate.stock)
-    if unit.returnless and received is None:
-        return Held("returnless", "returnless: nothing comes back")
-    if received is None:
+    if received is None or _ended(unit):
         return _not_received(unit)
     if not isinstance(match, Matched):
         return Held("unmatched", match.reason)
-    verdict = _disposition(unit, decided)
+    verdict = _unread(unit, _STOCK) or _disposition(decided)
     if isinstance(verdict, Held):
         return verdict
     if verdict.effect is StockEffect.NONE:
         return Held("no_stock", f"{verdict.disposition.value}: nothing goes to stock")
+    if line is not None and line.is_batched:
+        reason = f"{line.sku} is batched: it is booked in by hand, with its batch"
+        return Held("BATCH_ITEM_MANUAL", reason, "BATCH_ITEM_MANUAL")
     return Cleared(_latest(received.at, unit.disposition_at))
 
 
@@ -70,37 +102,35 @@ def refund_gate(
 ) -> Gate:
     """Whether the unit may be refunded.
 
-    A returnless unit by its own rule; every other by receipt (or the evidence the policy
-    names for its drop-off method) and a disposition that allows it.
+    A returnless unit by its own rule; every other by receipt and a disposition that allows
+    it. Where the policy names another evidence for the drop-off method, that evidence is
+    enough, unless a disposition known by then forbids the refund.
     """
-    refused = _no_money(unit)
-    if refused is not None:
-        return refused
-    if unit.returnless and unit.received is None:
-        proof = evidence(unit, policy.gate.returnless)
-        if proof is None:
-            return Held("not_approved", "returnless, not approved yet")
-        if not isinstance(match, Matched):
-            return Held("unmatched", match.reason)
-        return Cleared(proof.at)
+    held = _no_money(unit) or _ended(unit)
+    if held is not None:
+        return held
     needed = policy.gate.refund_by_dropoff.get(fold(unit.dropoff_method), policy.gate.refund)
+    if unit.returnless:
+        needed = policy.gate.returnless
     proof = evidence(unit, needed)
     if proof is None:
+        if unit.returnless:
+            return Held("not_approved", "returnless, not approved yet")
         return _not_received(unit)
+    if unit.refund_type is None:
+        return Held("SCHEMA_DRIFT", "no refund type that is known was given", "SCHEMA_DRIFT")
     if not isinstance(match, Matched):
         return Held("unmatched", match.reason)
     instants = [proof.at]
-    if needed is Stage.RECEIVED or unit.received is not None:
-        verdict = _disposition(unit, decided)
-        if isinstance(verdict, Held):
-            return verdict
-        if verdict.refund != "allow":
-            return _on_hold(verdict)
+    if not unit.returnless:
+        shut = _forbids(unit, decided, waits=needed is Stage.RECEIVED)
+        if shut is not None:
+            return shut
         if unit.disposition_at is not None and needed is Stage.RECEIVED:
             instants.append(unit.disposition_at)
     if policy.gate.refund_requires_approval:
         if unit.approved is None:
-            return Held("not_approved", "received, not approved by Happy Returns yet")
+            return Held("not_approved", "not approved by Happy Returns yet")
         instants.append(unit.approved.at)
     return Cleared(max(instants))
 
@@ -111,27 +141,38 @@ def exchange_gate(
     """Whether the replacement may be ordered: the original is confirmed back and in order."""
     if unit.refund_type is not RefundType.EXCHANGE:
         return Held("no_exchange", "not an exchange")
-    unread = _unread(unit, _EXCHANGE_FIELDS | _MONEY_FIELDS)
-    if unread is not None:
-        return unread
+    held = _unread(unit, _EXCHANGE) or _ended(unit)
+    if held is not None:
+        return held
     proof = evidence(unit, policy.gate.exchange)
     if proof is None:
         return _not_received(unit)
     if not isinstance(match, Matched):
         return Held("unmatched", match.reason)
-    verdict = _disposition(unit, decided)
-    if isinstance(verdict, Held):
-        return verdict
-    if verdict.refund != "allow":
-        return _on_hold(verdict)
-    return Cleared(_latest(proof.at, unit.disposition_at))
+    held = _forbids(unit, decided, waits=True)
+    return held or Cleared(_latest(proof.at, unit.disposition_at))
 
 
 def money_left(unit: Unit, policy: Policy) -> datetime | None:
-    """When Happy Returns paid, where it is the declared executor: at approval."""
+    """When Happy Returns paid, where it is the declared executor: at approval.
+
+    Money and store credit alike (contract Happy Returns 5); an exchange pays nobody.
+    """
     if policy.refunds.executor is not Executor.HAPPY_RETURNS or unit.approved is None:
         return None
-    return unit.approved.at if unit.refund_type is RefundType.REFUND else None
+    paid = unit.refund_type in {RefundType.REFUND, RefundType.STORE_CREDIT}
+    return unit.approved.at if paid else None
+
+
+def _moves(decided: Decided | Held | None) -> bool:
+    return isinstance(decided, Decided) and decided.effect is not StockEffect.NONE
+
+
+def _ended(unit: Unit) -> Held | None:
+    """Over before it came: what was handed over since then proves nothing."""
+    if unit.received is None and (unit.cancelled is not None or unit.expired is not None):
+        return _not_received(unit)
+    return None
 
 
 def _not_received(unit: Unit) -> Held:
@@ -142,13 +183,22 @@ def _not_received(unit: Unit) -> Held:
     return Held("not_received", "the warehouse has not received it")
 
 
-def _disposition(unit: Unit, decided: Decided | Held | None) -> Decided | Held:
+def _disposition(decided: Decided | Held | None) -> Decided | Held:
     if decided is None:
         return Held(
             "DISPOSITION_MISSING", "received, its condition is not known yet", "DISPOSITION_MISSING"
         )
-    unread = _unread(unit, frozenset({"disposition", "inspection_outcome"}))
-    return unread or decided
+    return decided
+
+
+def _forbids(unit: Unit, decided: Decided | Held | None, *, waits: bool) -> Held | None:
+    """Why the condition forbids paying. ``waits``: a condition not known yet does too."""
+    if decided is None and not waits:
+        return None
+    verdict = _unread(unit, _CONDITION) or _disposition(decided)
+    if isinstance(verdict, Held):
+        return verdict
+    return None if verdict.refund == "allow" else _on_hold(verdict)
 
 
 def _on_hold(decided: Decided) -> Held:
@@ -158,22 +208,21 @@ def _on_hold(decided: Decided) -> Held:
 
 
 def _no_money(unit: Unit) -> Held | None:
-    unread = _unread(unit, _MONEY_FIELDS)
-    if unread is not None:
-        return unread
-    if unit.refund_type is None:
-        return Held("SCHEMA_DRIFT", "no refund type that is known was given", "SCHEMA_DRIFT")
     if unit.refund_type is RefundType.NONE:
         return Held("no_refund", "nothing is refunded for it")
     if unit.refund_type is RefundType.EXCHANGE:
         return Held("exchange", "exchanged, not refunded")
-    return None
+    return _unread(unit, _MONEY)
 
 
 def _unread(unit: Unit, fields: frozenset[str]) -> Held | None:
     for problem in unit.problems:
-        if problem.partition(":")[0] in fields:
-            return Held("SCHEMA_DRIFT", f"could not be read: {problem}", "SCHEMA_DRIFT")
+        name, _, why = problem.partition(":")
+        if name in fields:
+            exception = "SCHEMA_DRIFT"
+            if why.startswith("CLOCK_AMBIGUOUS"):
+                exception = "CLOCK_AMBIGUOUS"
+            return Held("SCHEMA_DRIFT", f"could not be read: {problem}", exception)
     return None
 
 

@@ -22,11 +22,13 @@ _CODES = frozenset(
         "GEL GHS GIP GMD GTQ GYD HKD HNL HTG HUF IDR ILS INR IRR JMD KES KGS KHR KPW KYD KZT "
         "LAK LBP LKR LRD LSL MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN "
         "NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR SDG SEK SGD SHP "
-        "SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD UYU UZS VES "
-        "WST XCD YER ZAR ZMW ZWL"
+        "SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD UYU UZS VED VES "
+        "WST XCD XCG YER ZAR ZMW ZWG ZWL"
     ).split()
 ) | frozenset(_EXPONENTS)
-_DECIMAL = re.compile(r"([+-]?)(\d{1,15})(?:\.(\d{1,6}))?")
+_DECIMAL = re.compile(r"([+-]?)([0-9]{1,15})(?:\.([0-9]{1,6}))?")
+# A typed table: an int to an int power is Any to the type checker.
+_SCALE = (1, 10, 100, 1000)
 
 
 def exponent(currency: str) -> int:
@@ -44,6 +46,8 @@ def exponent(currency: str) -> int:
 def parse_minor(text: str, currency: str) -> int:
     """A decimal text as minor units: ``"19.99"``, GBP: 1999.
 
+    Decimals beyond the currency's own may only be zeros (``"5.000"``): nothing is rounded.
+
     Raises:
         ValueError: When it is no plain decimal, or has more decimals than the currency.
     """
@@ -56,7 +60,7 @@ def parse_minor(text: str, currency: str) -> int:
     if decimals[places:].strip("0"):
         msg = f"{text!r} has more decimals than {currency} has"
         raise ValueError(msg)
-    minor = int(whole) * 10**places + int(decimals[:places].ljust(places, "0") or "0")
+    minor = int(whole) * _SCALE[places] + int(decimals[:places].ljust(places, "0") or "0")
     return -minor if sign == "-" else minor
 
 
@@ -66,7 +70,7 @@ def format_minor(minor: int, currency: str) -> str:
     sign, digits = ("-", -minor) if minor < 0 else ("", minor)
     if not places:
         return f"{sign}{digits}"
-    whole, part = divmod(digits, 10**places)
+    whole, part = divmod(digits, _SCALE[places])
     return f"{sign}{whole}.{part:0{places}d}"
 
 
