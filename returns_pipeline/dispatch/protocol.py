@@ -1,0 +1,321 @@
+"""Driving the outbox: claim, send, settle; and reading back what nobody knows.
+
+The promise: each effect happens exactly once, whatever crashes, is lost or is done by
+somebody else meanwhile (``docs/decisions/0001-write-protocol.md``). The claim is committed
+before the call. An answer that is not a clear yes or a clear no is ``unknown``, rests for
+the settle time, and is read back before anything else is done for that order. What each
+kind of write sends and how it is recognised is ``writes``'.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from returns_pipeline.clients.transport import (
+    ContractBroken,
+    CredentialsRevoked,
+    NotApplied,
+    RateLimited,
+    Refused,
+    Unauthorised,
+    Unavailable,
+    VendorError,
+)
+from returns_pipeline.dispatch.writes import Absent, Adopt, Applied, Hold, Unclear, Write
+from returns_pipeline.storage import outbox
+from returns_pipeline.storage.outbox import Intent
+
+Clock = Callable[[], datetime]
+
+# Longer than any call may take: connect and read time-outs of the client, and a margin.
+LEASE = timedelta(minutes=5)
+_MAX_ATTEMPTS = 5
+_BREAKER = 5
+_PROBE_AFTER = 15.0
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a drive did, by kind and outcome."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    left: Mapping[str, int] = field(default_factory=dict)
+
+    def counts(self) -> dict[str, int]:
+        """Plain counts for people and metadata."""
+        return {**dict(sorted(self.outcomes.items())), **{f"left_{k}": n for k, n in self.left.items()}}
+
+
+
+class Dispatcher:
+    """Drives intents of some kinds until nothing more can be done for them now.
+
+    Args:
+        engine: The pipeline's database.
+        writes: The kinds of write, by name.
+        clock: The program's clock; settle times and leases are measured by it.
+        settle: How long an unknown write rests before it is read back.
+        run_id: Of the run, kept with every step.
+        holder: Who claims: host and process.
+        max_seconds: Nothing new is begun after so long; what is left, the next run takes.
+    """
+
+    def __init__(  # noqa: PLR0913
+        self,
+        engine: sa.Engine,
+        writes: Mapping[str, Write],
+        *,
+        clock: Clock,
+        settle: timedelta,
+        run_id: str,
+        holder: str,
+        max_seconds: float = 1800.0,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Begin nothing yet."""
+        self._engine = engine
+        self._writes = writes
+        self._clock = clock
+        self._settle = settle
+        self._run_id = run_id
+        self._holder = holder
+        self._max_seconds = max_seconds
+        self._monotonic = monotonic
+        self._sleep = sleep
+        self.stop = threading.Event()
+
+    def drive(
+        self, kinds: Collection[str], *, progress: Callable[[str], None] = lambda _m: None
+    ) -> Summary:
+        """Read back what is unknown, then send what is ready, a lane a kind, side by side.
+
+        Raises:
+            CredentialsRevoked: The vendor does not know us any more; nothing is lost.
+            ContractBroken: An answer was not of the published shape.
+        """
+        summary = Summary()
+        self._quarantine(summary)
+        summary.outcomes["lease_expired"] += outbox.expire_leases(
+            self._engine, now=self._clock(), run_id=self._run_id
+        )
+        self._read_back(kinds, summary)
+        began = self._monotonic()
+        fatal: list[VendorError] = []
+        waiting = threading.Event()
+        idle: set[str] = set()
+        lock = threading.Lock()
+
+        def lane(kind: str) -> None:
+            failures = 0
+            while not self.stop.is_set() and not fatal:
+                if self._monotonic() - began > self._max_seconds:
+                    return
+                intent = outbox.claim(
+                    self._engine,
+                    kind,
+                    now=self._clock(),
+                    holder=self._holder,
+                    lease=LEASE,
+                    run_id=self._run_id,
+                )
+                if intent is None:
+                    # A lane that has nothing may get something from another one.
+                    with lock:
+                        idle.add(kind)
+                        if len(idle) == len(kinds):
+                            waiting.set()
+                            return
+                    if waiting.wait(0.02):
+                        return
+                    continue
+                with lock:
+                    idle.clear()
+                try:
+                    outcome = self._carry_out(intent)
+                except (CredentialsRevoked, ContractBroken) as error:
+                    fatal.append(error)
+                    waiting.set()
+                    return
+                with lock:
+                    summary.outcomes[f"{kind}.{outcome}"] += 1
+                    progress(_progress(summary))
+                failures = failures + 1 if outcome in {"not_applied", "unknown"} else 0
+                if failures >= _BREAKER:
+                    # The vendor is not there: one probe a while, and no storm meanwhile.
+                    if self.stop.wait(_PROBE_AFTER if failures == _BREAKER else 0):
+                        return
+                    if failures > _BREAKER:
+                        return
+
+        with ThreadPoolExecutor(max_workers=max(1, len(kinds))) as pool:
+            futures = [pool.submit(lane, kind) for kind in kinds]
+            for future in futures:
+                future.result()
+        with self._engine.connect() as connection:
+            summary.left = outbox.counts(connection, kinds)
+        if fatal:
+            raise fatal[0]
+        return summary
+
+    # --- one intent ---------------------------------------------------------------
+
+    def _carry_out(self, intent: Intent) -> str:
+        write = self._writes[intent.kind]
+        try:
+            verdict = write.precheck(intent)
+        except VendorError as error:
+            self._move(intent, "ready", step="not_sent", error=error.detail, wait=True)
+            if isinstance(error, CredentialsRevoked | ContractBroken):
+                raise
+            return "not_applied"
+        if isinstance(verdict, Adopt):
+            self._confirm(intent, write, verdict.evidence, "adopted")
+            return "adopted"
+        if isinstance(verdict, Hold):
+            self._suspend(intent, write, verdict.why, verdict.code)
+            return "held"
+        return self._send(intent, write)
+
+    def _send(self, intent: Intent, write: Write) -> str:  # noqa: PLR0911
+        try:
+            evidence = write.send(intent)
+        except Refused as error:
+            self._refuse(intent, write, error)
+            return "refused"
+        except RateLimited as error:
+            pause = self._clock() + timedelta(seconds=error.retry_after)
+            self._move(intent, "ready", step="rate_limited", error=error.detail, not_before=pause)
+            self._sleep(min(error.retry_after, 60.0))
+            return "rate_limited"
+        except (NotApplied, Unauthorised) as error:
+            if intent.attempt >= _MAX_ATTEMPTS:
+                self._suspend(intent, write, f"{error.detail}; tried {intent.attempt} times")
+                return "suspense"
+            self._move(intent, "ready", step="not_applied", error=error.detail, wait=True)
+            return "not_applied"
+        except CredentialsRevoked as error:
+            # Linnworks answered 401 twice: the write itself was not applied.
+            self._move(intent, "ready", step="not_applied", error=error.detail)
+            raise
+        except ContractBroken as error:
+            self._move(intent, "unknown", error=error.detail)
+            raise
+        except Exception as error:  # noqa: BLE001 (what nobody has seen may have been applied)
+            detail = error.detail if isinstance(error, VendorError) else type(error).__name__
+            self._move(intent, "unknown", error=detail)
+            return "unknown"
+        self._confirm(intent, write, evidence, "confirmed")
+        return "confirmed"
+
+    def _move(
+        self,
+        intent: Intent,
+        state: str,
+        *,
+        step: str = "",
+        error: str = "",
+        not_before: datetime | None = None,
+        wait: bool = False,
+    ) -> bool:
+        now = self._clock()
+        if wait:
+            not_before = now + timedelta(seconds=2.0 ** min(intent.attempt, 8))
+        with self._engine.begin() as connection:
+            return outbox.move(
+                connection,
+                intent,
+                state,
+                now=now,
+                run_id=self._run_id,
+                step=step,
+                error=error,
+                not_before=not_before,
+            )
+
+    def _confirm(
+        self, intent: Intent, write: Write, evidence: Mapping[str, Any], step: str
+    ) -> None:
+        now = self._clock()
+        with self._engine.begin() as connection:
+            held = outbox.move(
+                connection,
+                intent,
+                "confirmed",
+                now=now,
+                run_id=self._run_id,
+                step=step,
+                evidence=evidence,
+            )
+            if held:
+                write.confirmed(connection, intent, evidence, now)
+
+    def _refuse(self, intent: Intent, write: Write, error: Refused) -> None:
+        now = self._clock()
+        with self._engine.begin() as connection:
+            held = outbox.move(
+                connection, intent, "refused", now=now, run_id=self._run_id, error=error.detail
+            )
+            if held:
+                write.refused(connection, intent, error.detail, now)
+
+    def _suspend(self, intent: Intent, write: Write, why: str, code: str = "") -> None:
+        now = self._clock()
+        with self._engine.begin() as connection:
+            held = outbox.move(
+                connection, intent, "suspense", now=now, run_id=self._run_id, error=why
+            )
+            if held:
+                write.suspended(connection, intent, f"{code}: {why}" if code else why, now)
+
+    # --- the unknown --------------------------------------------------------------
+
+    def _read_back(self, kinds: Collection[str], summary: Summary) -> None:
+        rested = self._clock() - self._settle
+        for intent in outbox.unknowns(self._engine, kinds, sent_before=rested):
+            if self.stop.is_set():
+                return
+            write = self._writes[intent.kind]
+            try:
+                found = write.read_back(intent)
+            except Unavailable:
+                summary.outcomes[f"{intent.kind}.unread"] += 1
+                continue  # it stays unknown; the next run asks again
+            if isinstance(found, Applied):
+                self._confirm(intent, write, found.evidence, "found")
+                summary.outcomes[f"{intent.kind}.found"] += 1
+            elif isinstance(found, Absent):
+                if intent.attempt >= _MAX_ATTEMPTS:
+                    self._suspend(intent, write, f"absent after {intent.attempt} attempts")
+                    summary.outcomes[f"{intent.kind}.suspense"] += 1
+                    continue
+                self._move(intent, "ready", step="absent")
+                summary.outcomes[f"{intent.kind}.absent"] += 1
+            elif isinstance(found, Unclear):
+                self._suspend(intent, write, found.why)
+                summary.outcomes[f"{intent.kind}.suspense"] += 1
+
+    def _quarantine(self, summary: Summary) -> None:
+        """Our own books first: what was altered is never sent."""
+        with self._engine.begin() as connection:
+            for key in outbox.corrupt(connection):
+                why = "the stored intent is not what was committed: nothing is sent for it"
+                outbox.put_aside(connection, key, now=self._clock(), run_id=self._run_id, why=why)
+                summary.outcomes["corrupt"] += 1
+
+
+def _progress(summary: Summary) -> str:
+    done = {k: n for k, n in summary.outcomes.items() if "." in k}
+    return "Linnworks: " + ", ".join(f"{k.replace('.', ' ')} {n}" for k, n in sorted(done.items()))
+
+
+__all__ = ["LEASE", "Dispatcher", "Summary"]

@@ -1,0 +1,304 @@
+"""The outbox: intents, their claims and their fates, each change one guarded statement.
+
+An intent is committed before anything is sent for it. States and arrows::
+
+    ready -> sending -> confirmed | refused | unknown | ready (surely not applied)
+    unknown -> confirmed (found there) | ready (proven absent) | suspense (a person)
+    ready | suspense -> confirmed (somebody else did it) | refused | withdrawn
+
+What is sent and how it is read back is ``dispatch``'s.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from returns_pipeline.storage import tables as t
+
+OPEN = ("ready", "sending", "unknown")
+_ARROWS = {
+    "ready": {"sending", "confirmed", "refused", "suspense", "withdrawn"},
+    "sending": {"confirmed", "refused", "unknown", "ready", "suspense"},
+    "unknown": {"confirmed", "ready", "suspense"},
+    "suspense": {"ready", "confirmed", "withdrawn", "refused"},
+}
+
+
+class ConflictingIntent(AssertionError):
+    """Two different contents under one key: a defect; nothing was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewIntent:
+    """Something to be done to a vendor, its key made from its content."""
+
+    intent_key: str
+    kind: str
+    subject: str
+    reference: str
+    payload: Mapping[str, Any]
+    depends_on: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A stored intent."""
+
+    intent_key: str
+    kind: str
+    subject: str
+    reference: str
+    payload: Mapping[str, Any]
+    state: str
+    attempt: int
+    depends_on: str | None
+    created_at: datetime
+    sent_at: datetime | None
+    evidence: Mapping[str, Any] | None
+    error: str
+
+
+_COLUMNS = (
+    t.intents.c.intent_key,
+    t.intents.c.kind,
+    t.intents.c.subject,
+    t.intents.c.reference,
+    t.intents.c.payload,
+    t.intents.c.state,
+    t.intents.c.attempt,
+    t.intents.c.depends_on,
+    t.intents.c.created_at,
+    t.intents.c.sent_at,
+    t.intents.c.evidence,
+    t.intents.c.error,
+)
+
+
+def payload_hash(payload: Mapping[str, Any]) -> str:
+    """SHA-256 of the payload's canonical form."""
+    text = json.dumps(payload, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def enqueue(connection: sa.Connection, new: Sequence[NewIntent], *, now: datetime) -> int:
+    """Commit intents with the caller's transaction; those already there are left alone.
+
+    Raises:
+        ConflictingIntent: When a key is there with another content.
+    """
+    known: dict[str, str] = {}
+    for part in (new[i : i + 500] for i in range(0, len(new), 500)):
+        keys = [intent.intent_key for intent in part]
+        query = sa.select(t.intents.c.intent_key, t.intents.c.payload_hash).where(
+            t.intents.c.intent_key.in_(keys)
+        )
+        known.update({key: digest for key, digest in connection.execute(query)})
+    rows = []
+    for intent in new:
+        digest = payload_hash(intent.payload)
+        before = known.get(intent.intent_key)
+        if before is not None and before != digest:
+            raise ConflictingIntent(intent.intent_key)
+        if before is None:
+            rows.append(
+                {
+                    "intent_key": intent.intent_key,
+                    "kind": intent.kind,
+                    "subject": intent.subject,
+                    "reference": intent.reference,
+                    "payload": dict(intent.payload),
+                    "payload_hash": digest,
+                    "state": "ready",
+                    "attempt": 0,
+                    "depends_on": intent.depends_on,
+                    "created_at": now,
+                }
+            )
+    if rows:
+        connection.execute(sa.insert(t.intents), rows)
+    return len(rows)
+
+
+def claim(
+    engine: sa.Engine, kind: str, *, now: datetime, holder: str, lease: timedelta, run_id: str
+) -> Intent | None:
+    """Take the oldest intent of a kind that may be sent; committed before anything is.
+
+    One is left alone while what it depends on is not confirmed, while it has to wait, and
+    while another intent of the same subject is being sent, is unknown, or waits for a
+    person. Two workers never get the same one: the statement is guarded by the state.
+    """
+    one, other = t.intents.alias("one"), t.intents.alias("other")
+    needed = t.intents.alias("needed")
+    blocked = sa.exists().where(
+        other.c.subject == one.c.subject,
+        other.c.intent_key != one.c.intent_key,
+        other.c.state.in_(("sending", "unknown", "suspense")),
+    )
+    allowed = sa.or_(
+        one.c.depends_on.is_(None),
+        sa.exists().where(needed.c.intent_key == one.c.depends_on, needed.c.state == "confirmed"),
+    )
+    candidate = (
+        sa.select(one.c.id)
+        .where(one.c.kind == kind, one.c.state == "ready")
+        .where(sa.or_(one.c.not_before.is_(None), one.c.not_before <= now))
+        .where(allowed, ~blocked)
+        .order_by(one.c.id)
+        .limit(1)
+    )
+    if engine.dialect.name == "postgresql":
+        candidate = candidate.with_for_update(skip_locked=True, of=one)
+    statement = (
+        sa.update(t.intents)
+        .where(t.intents.c.id == candidate.scalar_subquery(), t.intents.c.state == "ready")
+        .values(
+            state="sending",
+            attempt=t.intents.c.attempt + 1,
+            lease_holder=holder,
+            lease_until=now + lease,
+            sent_at=now,
+            not_before=None,
+        )
+        .returning(*_COLUMNS)
+    )
+    with engine.begin() as connection:
+        row = connection.execute(statement).one_or_none()
+        if row is None:
+            return None
+        intent = Intent(*row)
+        _note(connection, intent, "claimed", now, run_id, holder)
+    return intent
+
+
+def move(  # noqa: PLR0913
+    connection: sa.Connection,
+    intent: Intent,
+    state: str,
+    *,
+    now: datetime,
+    run_id: str,
+    step: str = "",
+    error: str = "",
+    evidence: Mapping[str, Any] | None = None,
+    not_before: datetime | None = None,
+) -> bool:
+    """Change an intent's state, if it is still as the caller knows it.
+
+    Returns:
+        Whether it was. A worker whose claim was taken over meanwhile changes nothing.
+    """
+    if state not in _ARROWS.get(intent.state, set()):
+        msg = f"{intent.intent_key}: no arrow from {intent.state} to {state}"
+        raise AssertionError(msg)
+    columns = t.intents.c
+    values: dict[str, Any] = {"state": state, "error": error, "lease_until": None}
+    if evidence is not None:
+        values["evidence"] = dict(evidence)
+    if state in {"confirmed", "refused", "suspense", "withdrawn"}:
+        values["settled_at"] = now
+    values["not_before"] = not_before
+    changed = connection.execute(
+        sa.update(t.intents)
+        .where(
+            columns.intent_key == intent.intent_key,
+            columns.state == intent.state,
+            columns.attempt == intent.attempt,
+        )
+        .values(**values)
+    )
+    held = changed.rowcount == 1
+    _note(connection, intent, step or state if held else "late", now, run_id, error)
+    return held
+
+
+def _note(
+    connection: sa.Connection, intent: Intent, step: str, now: datetime, run_id: str, detail: str
+) -> None:
+    connection.execute(
+        sa.insert(t.attempts).values(
+            intent_key=intent.intent_key,
+            attempt=intent.attempt,
+            step=step,
+            at=now,
+            run_id=run_id,
+            detail=detail[:500],
+        )
+    )
+
+
+def expire_leases(engine: sa.Engine, *, now: datetime, run_id: str) -> int:
+    """Claims whose term has passed are unknown: their worker may have sent before it died."""
+    columns = t.intents.c
+    query = sa.select(*_COLUMNS).where(columns.state == "sending", columns.lease_until <= now)
+    with engine.begin() as connection:
+        found = [Intent(*row) for row in connection.execute(query)]
+        for intent in found:
+            why = "the claim ran out; it may have been sent"
+            move(connection, intent, "unknown", now=now, run_id=run_id, step="lease", error=why)
+    return len(found)
+
+
+def unknowns(
+    engine: sa.Engine, kinds: Collection[str], *, sent_before: datetime
+) -> list[Intent]:
+    """Unknown intents that have rested long enough to be read back, oldest first."""
+    columns = t.intents.c
+    query = (
+        sa.select(*_COLUMNS)
+        .where(columns.state == "unknown", columns.kind.in_(kinds), columns.sent_at <= sent_before)
+        .order_by(columns.id)
+    )
+    with engine.connect() as connection:
+        return [Intent(*row) for row in connection.execute(query)]
+
+
+def by_key(connection: sa.Connection, key: str) -> Intent:
+    """The intent with this key."""
+    query = sa.select(*_COLUMNS).where(t.intents.c.intent_key == key)
+    return Intent(*connection.execute(query).one())
+
+
+def counts(connection: sa.Connection, kinds: Collection[str]) -> dict[str, int]:
+    """Intents that are not settled, by state."""
+    columns = t.intents.c
+    query = (
+        sa.select(columns.state, sa.func.count())
+        .where(columns.kind.in_(kinds), columns.state.in_((*OPEN, "suspense")))
+        .group_by(columns.state)
+    )
+    return {state: n for state, n in connection.execute(query)}
+
+
+def corrupt(connection: sa.Connection) -> list[str]:
+    """Open intents whose payload is not what was committed: never sent, named instead."""
+    query = sa.select(t.intents.c.intent_key, t.intents.c.payload, t.intents.c.payload_hash)
+    query = query.where(t.intents.c.state.in_(OPEN))
+    return [
+        key
+        for key, payload, digest in connection.execute(query)
+        if not isinstance(payload, dict) or payload_hash(payload) != digest
+    ]
+
+
+def put_aside(
+    connection: sa.Connection, key: str, *, now: datetime, run_id: str, why: str
+) -> None:
+    """Take an intent out of the queue for a person, whatever its state."""
+    connection.execute(
+        sa.update(t.intents)
+        .where(t.intents.c.intent_key == key)
+        .values(state="suspense", error=why, settled_at=now)
+    )
+    connection.execute(
+        sa.insert(t.attempts).values(
+            intent_key=key, attempt=0, step="put_aside", at=now, run_id=run_id, detail=why
+        )
+    )
