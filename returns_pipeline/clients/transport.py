@@ -1,276 +1,669 @@
-"""HTTP, its pace, and errors typed by what to do next. The only user of ``requests``.
+"""One HTTP exchange with a vendor, and what its fate means for the caller.
 
-A *read* may be repeated and is, within bounds. A *write* is sent once: whatever is not a
-clear yes or a clear no is ``OutcomeUnknown`` (specification RELIABILITY 2.1), every
-exception nobody has seen before included. Vendors' paths and shapes are the clients'.
+Here: connections, time-outs, pacing, the bounded retries of reads, and the errors, typed
+by what to do next (spec RELIABILITY section 2). This is the only module that speaks HTTP.
+Not here: a vendor's paths, fields or error bodies; the retry of a write, which belongs to
+nobody: what may have been sent is settled by reading back (``dispatch``).
 """
 
 from __future__ import annotations
 
+import logging
+import re
+import ssl
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
-from urllib.parse import urlsplit
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import ClassVar, NoReturn, TypeVar
+from urllib.parse import urlencode, urljoin, urlsplit
 
+import msgspec
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+# --- what to do next --------------------------------------------------------------
 
 
 class VendorError(Exception):
-    """A call that did not give what was asked. The text holds no body and no secret."""
+    """A call to a vendor did not do what was asked; the class says what to do next.
+
+    ``may_have_happened`` is true of exactly one class: everything else is a clear no.
+    The text never holds a body, a secret, a query string or anything personal.
+    """
+
+    may_have_happened: ClassVar[bool] = False
 
     def __init__(self, method: str, detail: str) -> None:
-        """Name the vendor's method and what went wrong."""
+        """Keep the vendor's method and what is known of the failure."""
         self.method = method
         self.detail = detail
         super().__init__(f"{method}: {detail}")
 
 
-class NotApplied(VendorError):
-    """It certainly did not happen: it may be sent again."""
+class NotApplied(VendorError):  # noqa: N818
+    """The write certainly did not happen: it may be sent again, later."""
 
 
-class OutcomeUnknown(VendorError):
-    """It may have happened: read back before anything else."""
+class OutcomeUnknown(VendorError):  # noqa: N818
+    """The write may have happened: read back before anything else. Never repeat it."""
+
+    may_have_happened = True
 
 
-class Unavailable(VendorError):
-    """A read that failed after its repetitions: try again later."""
+class Unauthorised(VendorError):  # noqa: N818
+    """The session is over: authorise anew, once, and ask again, once."""
 
 
-class Unauthorised(VendorError):
-    """The session is not valid: sign in again, once. Nothing was applied."""
-
-
-class CredentialsRevoked(VendorError):
-    """Signing in again did not help: stop everything and ask Operations."""
-
-
-class ContractBroken(VendorError):
-    """The answer is not of the published shape: stop, do not guess."""
-
-
-class RateLimited(VendorError):
-    """Too many calls: wait as told. Nothing was applied."""
+class RateLimited(VendorError):  # noqa: N818
+    """Nothing happened; the vendor says to wait ``retry_after`` seconds."""
 
     def __init__(self, method: str, retry_after: float) -> None:
-        """Say how long to wait, in seconds."""
+        """Keep how long to wait."""
         self.retry_after = retry_after
-        super().__init__(method, f"over the limit; wait {retry_after:g} s")
+        super().__init__(method, f"over its limit, wait {retry_after:g} s")
 
 
-class Refused(VendorError):
-    """The vendor understood and said no: a person decides."""
+class Refused(VendorError):  # noqa: N818
+    """The vendor understood and said no; nothing happened. Ask a person.
 
-    def __init__(self, method: str, messages: tuple[str, ...]) -> None:
-        """Keep the vendor's messages."""
-        self.messages = messages
-        super().__init__(method, "; ".join(messages) or "refused")
+    Asking again the same way gives the same answer.
+    """
+
+    def __init__(self, method: str, messages: Iterable[str]) -> None:
+        """Keep the vendor's words; who makes this cleans them (``Scrub``)."""
+        self.messages = tuple(messages) or ("no reason given",)
+        super().__init__(method, "; ".join(self.messages))
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A complete HTTP answer."""
-
-    status: int
-    body: bytes
-    headers: Mapping[str, str]
+class ContractBroken(VendorError):  # noqa: N818
+    """The answer, or where it would have us go, is not as published: stop and look."""
 
     @property
-    def text(self) -> str:
-        """The body as text, for messages that are not JSON."""
-        return self.body.decode("utf-8", "replace")
+    def what(self) -> str:
+        """What is not as published."""
+        return self.detail
 
 
-class Pacer:
-    """One lane a method: calls of a lane keep their distance, lanes do not wait for others.
+class CredentialsRevoked(VendorError):  # noqa: N818
+    """The vendor no longer accepts who we are: stop everything."""
 
-    Thread-safe. A ``share`` of 0 switches pacing off.
+
+class Unavailable(VendorError):  # noqa: N818
+    """The read failed after its retries and changed nothing: try again later.
+
+    A failed read is never an empty answer.
+    """
+
+
+# --- pacing and counting ----------------------------------------------------------
+
+
+class Lane:
+    """The paced queue of one vendor method: calls leave it evenly spaced.
+
+    Spacing, not a bucket: whether the vendor counts in fixed or sliding minutes is not
+    published, and even spacing stays under both.
     """
 
     def __init__(
         self,
+        interval: float,
         *,
-        share: float,
         sleep: Callable[[float], None] = time.sleep,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Use ``share`` of every published limit."""
-        self._share = share
+        """A lane that lets a call pass every ``interval`` seconds; 0: no pacing."""
+        self._interval = interval
         self._sleep = sleep
         self._monotonic = monotonic
+        self._free_at = 0.0
+        self._pauses = 0
         self._lock = threading.Lock()
-        self._next: dict[str, float] = {}
 
-    def wait(self, lane: str, per_minute: float) -> None:
-        """Wait until the lane's next place and take it."""
-        if self._share <= 0:
-            pause = self._reserved(lane, 0.0)
-        else:
-            pause = self._reserved(lane, 60.0 / (per_minute * self._share))
-        if pause > 0:
-            self._sleep(pause)
+    def wait(self) -> None:
+        """Wait for the next free place; who waits when a pause comes queues anew."""
+        while True:
+            with self._lock:
+                pauses = self._pauses
+                now = self._monotonic()
+                place = max(now, self._free_at)
+                self._free_at = place + self._interval
+            if place > now:
+                self._sleep(place - now)
+            with self._lock:
+                if self._pauses == pauses:
+                    return
 
-    def _reserved(self, lane: str, distance: float) -> float:
+    def pause(self, seconds: float) -> None:
+        """Let nothing pass for so long: this vendor method said that it is full."""
         with self._lock:
-            now = self._monotonic()
-            start = max(now, self._next.get(lane, now))
-            self._next[lane] = start + distance
-            return start - now
+            self._free_at = max(self._free_at, self._monotonic() + seconds)
+            self._pauses += 1
 
-    def hold(self, lane: str, seconds: float) -> None:
-        """Close one lane for a while, as the vendor told."""
+
+class Lanes:
+    """The lanes of one vendor, one a method, and the count of calls made in each.
+
+    Thread-safe. ``calls`` counts requests sent, by method, retries included.
+    """
+
+    def __init__(
+        self,
+        interval: Callable[[str], float] = lambda _method: 0.0,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Lanes whose spacing in seconds ``interval`` tells from the method's name."""
+        self._interval = interval
+        self._sleep = sleep
+        self._monotonic = monotonic
+        self._lanes: dict[str, Lane] = {}
+        self._lock = threading.Lock()
+        self.calls: Counter[str] = Counter()
+        self.reads = 0
+        self.writes = 0
+
+    def lane(self, method: str) -> Lane:
+        """The method's lane."""
         with self._lock:
-            until = self._monotonic() + seconds
-            self._next[lane] = max(self._next.get(lane, 0.0), until)
+            if method not in self._lanes:
+                self._lanes[method] = Lane(
+                    self._interval(method), sleep=self._sleep, monotonic=self._monotonic
+                )
+            return self._lanes[method]
+
+    def count(self, method: str, *, write: bool) -> None:
+        """Count one request."""
+        with self._lock:
+            self.calls[method] += 1
+            if write:
+                self.writes += 1
+            else:
+                self.reads += 1
 
 
-_NOT_SENT = (
-    urllib3.exceptions.NewConnectionError,
-    urllib3.exceptions.NameResolutionError,
-    urllib3.exceptions.ConnectTimeoutError,
+def per_minute(limits: Callable[[str], float], share: float) -> Callable[[str], float]:
+    """The spacing in seconds for a published limit a minute and the share to use of it.
+
+    A share of 0 switches pacing off.
+    """
+
+    def interval(method: str) -> float:
+        limit = limits(method)
+        return 60.0 / (limit * share) if share > 0 and limit > 0 else 0.0
+
+    return interval
+
+
+# --- one exchange -----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to a vendor method, before it is sent.
+
+    Reads say so: whatever is not declared a read is treated as a write.
+    """
+
+    method: str  # the vendor's name for it: lane, counter and error text
+    verb: str  # GET | POST
+    path: str
+    query: tuple[tuple[str, str], ...] = ()
+    body: bytes | None = field(default=None, repr=False)
+    read: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back, whole."""
+
+    status: int
+    headers: Mapping[str, str]  # lower-case names
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a vendor's own error body says; made by the vendor's ``recognise``."""
+
+    messages: tuple[str, ...] = ()
+    over_limit: bool = False
+    wait: float | None = None  # seconds, where the body says how long
+
+
+Recognise = Callable[[Answer], Told | None]
+
+_E_MAIL = re.compile(r"[^\s@<>\"'(),;:]+@[^\s@<>\"'(),;:]+")
+_LONGEST_MESSAGE = 200
+
+
+class Scrub:
+    """Cleans a vendor's words before they enter an error text."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        """Words that must never be repeated."""
+        self._secrets = tuple(sorted({s for s in secrets if s}, key=len, reverse=True))
+
+    def __call__(self, text: str) -> str:
+        """One line, short, without our secrets or anything that looks like an e-mail."""
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        text = _E_MAIL.sub("***", text)
+        # Control characters could forge log lines.
+        text = "".join(c if c.isprintable() else " " for c in text)
+        text = " ".join(text.split())
+        return text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]}…"
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a read is tried. Nothing here applies to writes."""
+
+    attempts: int = 4
+    waits: int = 10  # times it is told to wait
+    backoff: float = 0.5  # doubled after each attempt
+    longest_backoff: float = 8.0
+    budget: float = 300.0  # seconds, waits as told included
+
+
+# Long for writes' sake: a request we gave up on may still be executed.
+TIMEOUT = (5.0, 60.0)  # connect, read
+_LONGEST_EXCHANGE = 120.0  # seconds, against a body that drips
+_LARGEST_ANSWER = 256 * 1024 * 1024
+_LONGEST_ERROR = 1024
+_WAIT_UNTOLD = 60.0  # the limits are per minute
+_IDLE_TOO_LONG = 2.0  # seconds; a write takes a fresh connection after that
+# Connecting again is safe for any request; nothing else is.
+_RETRIES = urllib3.Retry(
+    connect=3,
+    read=0,
+    redirect=0,
+    status=0,
+    other=0,
+    respect_retry_after_header=False,
 )
 
 
-def was_not_sent(error: BaseException) -> bool:
-    """Whether the chain of causes proves that nothing left this machine."""
+class Transport:
+    """A vendor's host: sends calls, retries reads, and types every failure."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        allowed_hosts: Iterable[str],
+        session_headers: Mapping[str, str] | None = None,
+        recognise: Recognise = lambda _answer: None,
+        scrub: Scrub | None = None,
+        timeout: tuple[float, float] = TIMEOUT,
+        patience: Patience | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
+        lanes: Lanes | None = None,
+    ) -> None:
+        """Check the address; connect to nothing yet.
+
+        Args:
+            base_url: Where the vendor is; https, or http on loopback.
+            allowed_hosts: The only hosts that may ever be spoken to.
+            session_headers: Sent with every request.
+            recognise: Reads the vendor's own error body, ``None`` when it is not one.
+            scrub: Cleans the vendor's words for error texts.
+            timeout: Connect and read time-outs in seconds.
+            patience: The bounds of a read's retries.
+            sleep: Waits.
+            monotonic: A clock that only goes forward.
+            lanes: Pacing and counting, shared between transports of one vendor.
+
+        Raises:
+            ValueError: When the address is not usable.
+        """
+        self.base_url = base_url.rstrip("/")
+        self._allowed = frozenset(host.lower() for host in allowed_hosts)
+        self._check_address(self.base_url)
+        # At DEBUG urllib3 logs the path and query of every request, at WARNING those of
+        # the connections it tries again. Neither belongs in a log.
+        logging.getLogger("urllib3").setLevel(logging.ERROR)
+        self._headers = dict(session_headers or {})
+        self._recognise = recognise
+        self._scrub = scrub or Scrub(())
+        self._timeout = timeout
+        self._patience = patience or Patience()
+        self._sleep = sleep
+        self._monotonic = monotonic
+        self.lanes = lanes or Lanes(sleep=sleep, monotonic=monotonic)
+        self._own = threading.local()
+
+    def _check_address(self, url: str) -> None:
+        parts = urlsplit(url)
+        host = (parts.hostname or "").lower()
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError(
+                "the vendor's address must hold neither credentials nor query"
+            )
+        if host not in self._allowed:
+            raise ValueError(f"{host or 'no host'} is not a host of this vendor")
+        if parts.scheme != "https" and not (
+            parts.scheme == "http" and host in LOOPBACK
+        ):
+            raise ValueError(f"{host} must be spoken to over https")
+
+    # --- reads
+
+    def read(
+        self,
+        call: Call,
+        decode: Callable[[Answer], T],
+        headers: Mapping[str, str] | None = None,
+    ) -> T:
+        """Send a read until it is answered, within bounds.
+
+        Retried: no connection, a lost or garbled answer, 5xx. Waited for, as told: a full
+        rate limit. Nothing else.
+
+        Raises:
+            Unavailable: When no answer came within the bounds.
+            Unauthorised: When the session is over.
+            Refused: When the vendor says no in its own words.
+            ContractBroken: When the answer is not as published.
+        """
+        started = self._monotonic()
+        failures = waits = 0
+        while True:
+            try:
+                return self._read_once(call, decode, headers or {})
+            except RateLimited as limited:
+                waits += 1
+                wait = limited.retry_after
+                spent = self._monotonic() - started + wait
+                if waits > self._patience.waits or spent > self._patience.budget:
+                    raise Unavailable(call.method, limited.detail) from None
+                # The lane is paused already; the next attempt waits in it.
+                log.info("%s is over its limit; waiting %.1f s", call.method, wait)
+            except Unavailable as failed:
+                failures += 1
+                wait = min(
+                    self._patience.backoff * 2 ** (failures - 1),
+                    self._patience.longest_backoff,
+                )
+                spent = self._monotonic() - started + wait
+                if failures >= self._patience.attempts or spent > self._patience.budget:
+                    raise
+                log.info(
+                    "%s; attempt %d of %d", failed, failures, self._patience.attempts
+                )
+                self._sleep(wait)
+
+    def _read_once(
+        self, call: Call, decode: Callable[[Answer], T], headers: Mapping[str, str]
+    ) -> T:
+        try:
+            answer = self._exchange(call, headers)
+        except _TooLarge:
+            raise ContractBroken(call.method, "the answer has no end") from None
+        except (
+            requests.RequestException,
+            urllib3.exceptions.HTTPError,
+            OSError,
+        ) as error:
+            raise Unavailable(call.method, _fate(error)) from None
+        if not _is_success(answer):
+            self._raise_told(call, answer)
+            if 300 <= answer.status < 400:
+                raise ContractBroken(call.method, f"redirects (HTTP {answer.status})")
+            if 400 <= answer.status < 500:
+                raise ContractBroken(
+                    call.method, f"HTTP {answer.status}, not in its own words"
+                )
+            raise Unavailable(call.method, f"HTTP {answer.status}")
+        self._raise_if_over_limit(call, answer)
+        try:
+            return decode(answer)
+        except msgspec.ValidationError as error:
+            raise ContractBroken(call.method, _shape(error)) from None
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            size = len(answer.content)
+            raise Unavailable(
+                call.method, f"unreadable answer ({size} bytes)"
+            ) from None
+
+    # --- writes
+
+    def write(
+        self,
+        call: Call,
+        decode: Callable[[Answer], T],
+        headers: Mapping[str, str] | None = None,
+    ) -> T:
+        """Send a write, once.
+
+        Raises:
+            NotApplied: When no connection came about, so that nothing was sent.
+            Unauthorised, RateLimited, Refused: When the vendor says so; nothing happened.
+            OutcomeUnknown: In every other case, whatever it is.
+        """
+        if self._idle() > _IDLE_TOO_LONG:
+            # A kept connection may be closing at the other end at this moment, and a
+            # write lost in it would be unknown for nothing.
+            self.fresh_connection()
+        try:
+            answer = self._exchange(call, headers or {})
+        except Exception as error:
+            if never_sent(error):
+                raise NotApplied(call.method, _fate(error)) from None
+            raise OutcomeUnknown(call.method, _fate(error)) from None
+        if not _is_success(answer):
+            self._raise_told(call, answer)
+            raise OutcomeUnknown(call.method, f"HTTP {answer.status}")
+        self._raise_if_over_limit(call, answer)
+        try:
+            return decode(answer)
+        except VendorError:
+            raise
+        except Exception as error:
+            detail = (
+                f"HTTP {answer.status}, {_shape(error)} ({len(answer.content)} bytes)"
+            )
+            raise OutcomeUnknown(call.method, detail) from None
+
+    # --- both
+
+    def _exchange(self, call: Call, headers: Mapping[str, str]) -> Answer:
+        self.lanes.lane(call.method).wait()
+        self.lanes.count(call.method, write=not call.read)
+        session = self._session()
+        started = self._monotonic()
+        with session.request(
+            call.verb,
+            self.base_url
+            + call.path
+            + (f"?{urlencode(call.query)}" if call.query else ""),
+            data=call.body,
+            headers=dict(headers),
+            timeout=self._timeout,
+            allow_redirects=False,
+            stream=True,
+        ) as response:
+            parts, size = [], 0
+            for part in response.iter_content(1 << 20):
+                parts.append(part)
+                size += len(part)
+                if size > _LARGEST_ANSWER:
+                    raise _TooLarge
+                if self._monotonic() - started > _LONGEST_EXCHANGE:
+                    raise _TooSlow
+            self._own.used_at = self._monotonic()
+            names = {name.lower(): value for name, value in response.headers.items()}
+            return Answer(response.status_code, names, b"".join(parts))
+
+    def _session(self) -> requests.Session:
+        session: requests.Session | None = getattr(self._own, "session", None)
+        if session is None:
+            session = requests.Session()
+            # No proxies, .netrc or certificate bundles from the environment: a netrc
+            # entry would replace our Authorization header.
+            session.trust_env = False
+            session.max_redirects = 0
+            session.headers.update(self._headers)
+            adapter = requests.adapters.HTTPAdapter(max_retries=_RETRIES)
+            session.mount("https://", adapter)
+            session.mount("http://", adapter)
+            self._own.session = session
+        return session
+
+    def _idle(self) -> float:
+        used_at: float | None = getattr(self._own, "used_at", None)
+        return 0.0 if used_at is None else self._monotonic() - used_at
+
+    def fresh_connection(self) -> None:
+        """Close this thread's kept connections; the next call opens a new one."""
+        session: requests.Session | None = getattr(self._own, "session", None)
+        if session is not None:
+            session.close()
+
+    def _raise_told(self, call: Call, answer: Answer) -> None:
+        """Raise what the status and the vendor's own error body say, if they say it."""
+        told = self._recognise(answer)
+        if answer.status == 429 or (told is not None and told.over_limit):
+            self._over_limit(call, told, answer)
+        if answer.status == 401:
+            raise Unauthorised(call.method, "HTTP 401")
+        if told is not None and 400 <= answer.status < 500:
+            raise Refused(call.method, (self._scrub(m) for m in told.messages if m))
+
+    def _raise_if_over_limit(self, call: Call, answer: Answer) -> None:
+        # Linnworks' quota text was seen on other statuses than 429 (contract 1.3, [L]).
+        if len(answer.content) <= _LONGEST_ERROR:
+            told = self._recognise(answer)
+            if told is not None and told.over_limit:
+                self._over_limit(call, told, answer)
+
+    def _over_limit(self, call: Call, told: Told | None, answer: Answer) -> NoReturn:
+        wait = told.wait if told else None
+        if wait is None:
+            wait = retry_after_header(answer)
+        if wait is None:
+            wait = _WAIT_UNTOLD
+        self.lanes.lane(call.method).pause(wait)
+        raise RateLimited(call.method, wait)
+
+
+class _TooLarge(Exception):  # noqa: N818
+    """The answer exceeds every published page size many times over."""
+
+
+class _TooSlow(OSError):
+    """The body drips: every part in time, the whole never."""
+
+
+def retry_after_header(answer: Answer) -> float | None:
+    """Seconds from ``Retry-After``; a date there is read against the answer's own."""
+    text = answer.headers.get("retry-after", "").strip()
+    if re.fullmatch(r"\d{1,6}(\.\d+)?", text):
+        return float(text)
+    try:
+        until = parsedate_to_datetime(text)
+        told_at = parsedate_to_datetime(answer.headers.get("date", ""))
+        return max(0.0, (until - told_at).total_seconds())
+    except (TypeError, ValueError):
+        return None
+
+
+def _is_success(answer: Answer) -> bool:
+    return 200 <= answer.status < 300
+
+
+def never_sent(error: BaseException) -> bool:
+    """Whether the request certainly never left: there was no connection to send it on.
+
+    Only what the exception itself carries is looked at, never ``__context__``: there
+    may stand the failure of an earlier call that the caller is handling just now.
+    A TLS failure counts only when it is the certificate's, which is checked before
+    anything is sent; any other may come in mid-answer.
+    """
     seen: set[int] = set()
-    queue: list[object] = [error]
-    while queue:
-        current = queue.pop()
-        if not isinstance(current, BaseException) or id(current) in seen:
+    pending: list[object] = [error]
+    while pending:
+        one = pending.pop()
+        if not isinstance(one, BaseException) or id(one) in seen:
             continue
-        seen.add(id(current))
-        if isinstance(current, (*_NOT_SENT, requests.exceptions.ConnectTimeout)):
+        seen.add(id(one))
+        if isinstance(
+            one,
+            (
+                requests.ConnectTimeout,
+                urllib3.exceptions.ConnectTimeoutError,
+                urllib3.exceptions.NewConnectionError,
+                urllib3.exceptions.NameResolutionError,
+                ssl.SSLCertVerificationError,
+            ),
+        ):
             return True
-        # A handshake that fails has sent no request.
-        if isinstance(current, requests.exceptions.SSLError):
-            return True
-        queue.extend((current.__cause__, current.__context__, *current.args))
-        queue.append(getattr(current, "reason", None))
+        pending.extend(one.args)
+        pending.append(getattr(one, "reason", None))
     return False
 
 
-class Transport:
-    """Sends requests to one vendor's hosts and classifies what comes back.
+def _fate(error: BaseException) -> str:
+    """What happened to the request, from class names alone: texts hold URLs."""
+    names = [type(error).__name__.lstrip("_")]
+    pending: list[object] = [getattr(error, "reason", None), *error.args]
+    while pending and len(names) < 4:
+        one = pending.pop(0)
+        if isinstance(one, BaseException):
+            names.append(type(one).__name__)
+            pending = [getattr(one, "reason", None), *one.args]
+    return " < ".join(names)
 
-    Args:
-        allowed_hosts: Hosts that may be asked; any other is refused before the call.
-        headers: Sent with every call; may hold a key and is never printed.
-        timeout: Connect and read, seconds; long for the answer, since giving up on a
-            write makes its outcome unknown.
-        attempts: How often a read is tried.
-    """
 
-    def __init__(  # noqa: PLR0913
-        self,
-        *,
-        allowed_hosts: set[str],
-        headers: Mapping[str, str],
-        timeout: tuple[float, float] = (5.0, 60.0),
-        attempts: int = 4,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        """Make no connection yet."""
-        self.allowed_hosts = allowed_hosts
-        self._headers = dict(headers)
-        self._timeout = timeout
-        self._attempts = attempts
-        self._sleep = sleep
-        self._local = threading.local()
-        self.calls: Counter[str] = Counter()
+_VALUE_IN_TEXT = re.compile(r"value .*?( - at|$)")
 
-    def _session(self) -> requests.Session:
-        session: requests.Session | None = getattr(self._local, "session", None)
-        if session is None:
-            session = requests.Session()
-            session.trust_env = False
-            # Only a connection that was never made may be tried again for a write.
-            retry = urllib3.Retry(connect=2, read=0, redirect=0, status=0, other=0, total=2)
-            adapter = HTTPAdapter(max_retries=retry)
-            session.mount("https://", adapter)
-            session.mount("http://", adapter)
-            self._local.session = session
-        return session
 
-    def fresh_connection(self) -> None:
-        """Drop this thread's kept connections: an idle one may be dead already."""
-        session = getattr(self._local, "session", None)
-        if session is not None:
-            session.close()
-            self._local.session = None
+def _shape(error: BaseException) -> str:
+    """Where an answer departs from what is published; never the value that stood there."""
+    if isinstance(error, msgspec.ValidationError):
+        return "unexpected shape: " + _VALUE_IN_TEXT.sub(r"value …\1", str(error))
+    return "unreadable answer"
 
-    def send(  # noqa: PLR0913
-        self,
-        name: str,
-        verb: str,
-        url: str,
-        *,
-        params: Mapping[str, str] | None = None,
-        body: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> Answer:
-        """One request, once.
+
+class Pages:
+    """Guards a page loop: it is bounded, and a page mark that repeats is an error."""
+
+    def __init__(self, method: str, *, most: int = 100_000) -> None:
+        """A loop over one method's pages, of at most ``most`` pages."""
+        self._method = method
+        self._most = most
+        self._seen: set[str] = set()
+
+    def turn(self, mark: str) -> str:
+        """Go on to the page of this mark, if it is a new one.
 
         Raises:
-            NotApplied: It was certainly not sent.
-            OutcomeUnknown: Anything else that is not a complete answer.
-            ContractBroken: A redirect, or a host that is not the vendor's.
+            ContractBroken: When it was there before, or there is no end.
         """
-        host = urlsplit(url).hostname or ""
-        if host not in self.allowed_hosts:
-            raise ContractBroken(name, f"the host {host!r} is not one of this vendor's")
-        self.calls[name] += 1
-        try:
-            response = self._session().request(
-                verb,
-                url,
-                params=params,
-                data=body,
-                headers={**self._headers, **(headers or {})},
-                timeout=self._timeout,
-                allow_redirects=False,
-            )
-            answer = Answer(response.status_code, response.content, response.headers)
-        except Exception as error:
-            self.fresh_connection()
-            kind = type(error).__name__
-            if was_not_sent(error):
-                raise NotApplied(name, f"no connection ({kind})") from None
-            # From None: the text of a requests error holds the address and its query.
-            raise OutcomeUnknown(name, f"no complete answer ({kind})") from None
-        if 300 <= answer.status < 400:  # noqa: PLR2004
-            raise ContractBroken(name, f"redirected (HTTP {answer.status}); never followed")
-        return answer
+        if mark in self._seen:
+            raise ContractBroken(self._method, "its page cursor repeats")
+        self._seen.add(mark)
+        if len(self._seen) > self._most:
+            raise ContractBroken(self._method, f"more than {self._most} pages")
+        return mark
 
-    def read(
-        self, name: str, ask: Callable[[], Answer], check: Callable[[Answer], Any]
-    ) -> Any:  # noqa: ANN401
-        """A read: tried again with growing pauses, waiting as told, within bounds.
 
-        Args:
-            name: The vendor's method.
-            ask: Sends one request.
-            check: Turns the answer into the result, or raises a typed error;
-                ``OutcomeUnknown`` there means "not readable, worth another try".
-
-        Raises:
-            Unavailable: When every try failed.
-        """
-        last: VendorError | None = None
-        for attempt in range(self._attempts):
-            try:
-                return check(ask())
-            except RateLimited as error:
-                last = error
-                self._sleep(min(error.retry_after, 120.0))
-            except (NotApplied, OutcomeUnknown) as error:
-                last = error
-                if attempt + 1 < self._attempts:
-                    self._sleep(0.2 * 4**attempt)
-        detail = last.detail if last else "no answer"
-        raise Unavailable(name, f"{detail}, {self._attempts} times")
+def same_host(base_url: str, link: str) -> str | None:
+    """The link, made absolute, when it stays on the host; else ``None``."""
+    target = urljoin(base_url + "/", link)
+    here, there = urlsplit(base_url), urlsplit(target)
+    if (here.scheme, here.netloc) != (there.scheme, there.netloc):
+        return None
+    return target
