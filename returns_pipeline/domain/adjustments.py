@@ -21,7 +21,7 @@ from returns_pipeline.domain.model import (
 )
 
 
-def adjustment(
+def adjustment(  # noqa: PLR0913
     unit: Unit,
     matched: Matched,
     decided: Decided,
@@ -72,9 +72,20 @@ class BookingLine:
 
 
 def booking_lines(adjustments: Sequence[StockAdjustment]) -> list[BookingLine]:
-    """The adjustments of one order as RMA lines, in a fixed order."""
+    """The adjustments of one order as RMA lines, in a fixed order.
+
+    Raises:
+        ValueError: For a move: its unit was restocked already, and an RMA would count it
+            twice; and for adjustments of several orders.
+    """
     grouped: dict[tuple[str, str, int], list[str]] = defaultdict(list)
+    if len({one.order_id for one in adjustments}) > 1:
+        msg = "adjustments of several orders: an RMA has one"
+        raise ValueError(msg)
     for one in adjustments:
+        if one.kind == "move":
+            msg = f"{one.adjustment_key} is a move: it cannot be booked as a return"
+            raise ValueError(msg)
         grouped[one.row_id, one.location_id, one.scrap_quantity].append(one.adjustment_key)
     return [
         BookingLine(

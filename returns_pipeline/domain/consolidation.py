@@ -11,8 +11,9 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date
+from decimal import Decimal
 
 from returns_pipeline.domain.model import Posting
 
@@ -32,9 +33,10 @@ _ORDER = (
 )
 _RANK = {role: place for place, role in enumerate(_ORDER)}
 _ID_LENGTH = 21
+_SIDE_RANK = {"debit": 0, "credit": 1}
 
 
-class Unbalanced(AssertionError):
+class Unbalanced(ValueError):  # noqa: N818 (it says what the books are)
     """Debits and credits differ: a defect of ours; nothing may be sealed."""
 
 
@@ -66,6 +68,7 @@ class Batch:
     lines: tuple[BatchLine, ...]
     totals: Mapping[str, int]
     hash: str
+    watermarks: Mapping[str, str] = field(default_factory=dict)
 
 
 def batch_id(business_date: date, entity: str, currency: str, number: str) -> str:
@@ -80,7 +83,7 @@ def batch_id(business_date: date, entity: str, currency: str, number: str) -> st
     return made
 
 
-def consolidate(
+def consolidate(  # noqa: PLR0913 (a batch has this many names)
     postings: Sequence[Posting],
     *,
     business_date: date,
@@ -90,17 +93,34 @@ def consolidate(
     number: str,
     kind: str,
     policy_hash: str,
+    watermarks: Mapping[str, str] | None = None,
 ) -> Batch:
     """Sum postings into a batch.
 
+    Args:
+        postings: Of one currency, in any order.
+        business_date: The day the batch is dated.
+        origin_date: The day its events are of; another than the business date where the
+            period of that day is locked.
+        entity: Two characters.
+        currency: ISO 4217.
+        number: ``00`` primary, ``01``... adjustments, ``R1``... reversals.
+        kind: ``primary``, ``adjustment`` or ``reversal``.
+        policy_hash: Of the policy that decided.
+        watermarks: The sources' high-water marks to be sealed with it, if any.
+
     Raises:
         Unbalanced: When debits and credits differ.
-        ValueError: When a posting is in another currency.
+        ValueError: When a posting is in another currency, its side is unknown or its
+            amount is not above zero (a negative debit is a credit that hides).
     """
     grouped: dict[tuple[str, str, str, str], list[Posting]] = defaultdict(list)
     for posting in postings:
         if posting.currency != currency:
             msg = f"{posting.posting_key} is in {posting.currency}, the batch in {currency}"
+            raise ValueError(msg)
+        if posting.side not in _SIDE_RANK or posting.amount_minor <= 0:
+            msg = f"{posting.posting_key}: {posting.side} {posting.amount_minor}"
             raise ValueError(msg)
         grouped[posting.role, posting.account, posting.tax_key, posting.side].append(posting)
     lines = tuple(
@@ -131,19 +151,20 @@ def consolidate(
         entity=entity,
         currency=currency,
         policy_hash=policy_hash,
-        last_event_at=last.isoformat() if last else "",
+        last_event_at=last.astimezone(UTC).isoformat() if last else "",
         lines=lines,
         totals=totals,
         hash="",
+        watermarks=dict(watermarks or {}),
     )
-    return _with_hash(batch)
+    return replace(batch, hash=content_hash(batch))
 
 
-def _line_order(key: tuple[str, str, str, str]) -> tuple[int, str, str, int, float]:
+def _line_order(key: tuple[str, str, str, str]) -> tuple[int, int, str, str, Decimal]:
     role, account, tax, side = key
     rank = _RANK.get(role.partition(".")[0], len(_RANK))
-    # Debit before credit; the highest rate first, as the accountant reads it.
-    return (rank, role, account, 0 if side == "debit" else 1, -float(tax or 0))
+    # As the accountant reads it: by account, debit before credit, the highest rate first.
+    return (rank, _SIDE_RANK[side], account, role, -Decimal(tax or 0))
 
 
 def _totals(lines: Sequence[BatchLine]) -> dict[str, int]:
@@ -202,12 +223,12 @@ def canonical_bytes(batch: Batch) -> bytes:
             for line in batch.lines
         ],
         "totals": dict(batch.totals),
+        "watermarks": dict(batch.watermarks),
     }
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return text.encode()
 
 
-def _with_hash(batch: Batch) -> Batch:
-    digest = hashlib.sha256(canonical_bytes(batch)).hexdigest()
-    values = {name: getattr(batch, name) for name in Batch.__slots__}
-    return Batch(**{**values, "hash": digest})
+def content_hash(batch: Batch) -> str:
+    """SHA-256 of the batch's canonical bytes; the hash itself is no part of them."""
+    return hashlib.sha256(canonical_bytes(batch)).hexdigest()

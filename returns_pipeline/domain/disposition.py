@@ -95,18 +95,18 @@ def policy_problems(policy: Policy) -> list[str]:
         for disposition in Disposition
         if disposition not in policy.rules
     ]
-    for rule in _moving(policy):
-        if not rule.location:
-            problems.append(
-                f"policy [locations.{rule.disposition}] location: missing; "
-                f"stock = {rule.effect.value!r} needs one"
-            )
-    for rule in policy.rules.values():
-        if rule.sellable and not rule.disposition.value.startswith("SELLABLE"):
-            problems.append(
-                f"policy [locations.{rule.disposition}] sellable: only SELLABLE and SELLABLE_B "
-                "may raise stock that a sales channel sees"
-            )
+    problems.extend(
+        f"policy [locations.{rule.disposition}] location: missing; "
+        f"stock = {rule.effect.value!r} needs one"
+        for rule in _moving(policy)
+        if not rule.location
+    )
+    problems.extend(
+        f"policy [locations.{rule.disposition}] sellable: only SELLABLE and SELLABLE_B "
+        "may raise stock that a sales channel sees"
+        for rule in policy.rules.values()
+        if rule.sellable and not rule.disposition.value.startswith("SELLABLE")
+    )
     problems.extend(_mixing(policy, lambda rule: _fold(rule.location)))
     return problems
 

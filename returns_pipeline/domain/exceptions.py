@@ -1,16 +1,18 @@
 """The exception catalogue: trigger, severity, owner, action, when it closes itself.
 
-One row a code (specification EXCEPTIONS). Evaluating the triggers over what is stored is
-``steps.control``'s; here is what is known of each code, and the time its owner has.
+One row a code (specification EXCEPTIONS). Here: what is known of each code, the time its
+owner has, and which exceptions open and close when what holds now is compared with what
+stands open. Evaluating the triggers over what is stored is ``steps.control``'s.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from returns_pipeline.domain.calendar import add_working_days
-from returns_pipeline.domain.model import Owner, Severity
+from returns_pipeline.domain.model import ExceptionRaised, Owner, Severity
 from returns_pipeline.domain.policy import Policy
 
 
@@ -25,6 +27,19 @@ class CatalogueEntry:
     action: str
     closes_when: str
 
+    @property
+    def title(self) -> str:
+        """The code as a person says it: ``ORPHAN_RETURN``: "Orphan return"."""
+        return self.code.replace("_", " ").capitalize()
+
+    @property
+    def blocks(self) -> str:
+        """What it keeps from moving while open: ``refund``, ``stock``, ``batch`` or ``none``.
+
+        ``stock`` stops the refund too, since that follows receipt and disposition.
+        """
+        return next((what for what, codes in _BLOCKS.items() if self.code in codes), "none")
+
 
 def _e(  # noqa: PLR0913, PLR0917
     code: str, severity: Severity, owner: Owner, trigger: str, action: str, closes_when: str
@@ -36,6 +51,8 @@ S1, S2, S3, S4 = Severity.S1, Severity.S2, Severity.S3, Severity.S4
 CX, OPERATIONS, FINANCE = Owner.CX, Owner.OPERATIONS, Owner.FINANCE
 
 # fmt: off
+# One row a code, as in the specification: a table reads best unbroken.
+# ruff: disable[E501, RUF001]
 _ROWS = (
     _e("ORPHAN_RETURN", S2, CX, "HR return has no Linnworks order after N h", "pick order from suggestions", "order found"),
     _e("ORDER_NOT_PROCESSED", S3, OPERATIONS, "order exists but is open (OpenOrderInLinnworks)", "process order", "processed"),
@@ -55,7 +72,7 @@ _ROWS = (
     _e("REFUND_DOUBLE_SUSPECTED", S1, FINANCE, "two refunds one unit, or channel + ours", "stop, verify gateway", "one voided/explained"),
     _e("REFUND_OVER_CEILING", S1, FINANCE, "Σ refunds > paid (line/shipping)", "approve/claw back", "≤ ceiling"),
     _e("REFUND_AMOUNT_MISMATCH", S2, FINANCE, "HR ≠ Linnworks beyond tolerance (default 0.01)", "correct", "equal"),
-    _e("REFUND_FAILED_AT_SOURCE", S1, CX, 'HR "Failed returns" / gateway fail', 'retry in HR', 'succeeded'),
+    _e("REFUND_FAILED_AT_SOURCE", S1, CX, "HR's failed returns / gateway fail", "retry in HR", "succeeded"),
     _e("LINNWORKS_CANNOT_REFUND", S2, CX, "CannotRefundReason ≠ None", "per enum", "None"),
     _e("LINNWORKS_CANNOT_RETURN", S2, OPERATIONS, "CannotReturnReason ≠ None (e.g. AlreadyReturnedInLinnworks)", "reconcile", "None or matched"),
     _e("SEND_TO_CHANNEL_RISK", S1, FINANCE, "refund line would go to channel while HR pays", "switch off", "flag internal"),
@@ -107,13 +124,35 @@ _ROWS = (
     _e("MAPPING_VERSION_CHANGED", S4, FINANCE, "mapping hash changed mid-day", "ack", "ack"),
     _e("CLOCK_AMBIGUOUS", S3, OPERATIONS, "timestamp without zone", "set zone rule", "zoned"),
 )
+# ruff: enable[E501, RUF001]
 # fmt: on
 
-CATALOGUE = {entry.code: entry for entry in _ROWS}
+CATALOGUE: Mapping[str, CatalogueEntry] = {entry.code: entry for entry in _ROWS}
+
+# The specification names the field, not its values: these follow from the gates, from the
+# matching (nothing moves without it) and from what sealing refuses.
+_BLOCKS = {
+    "stock": frozenset(
+        "ORPHAN_RETURN ORDER_NOT_PROCESSED ORDER_REF_AMBIGUOUS LINE_ID_MISSING "
+        "LINE_AMBIGUOUS_SKU SKU_UNKNOWN SKU_UNLINKED QTY_EXCEEDS_ORDERED "
+        "DUPLICATE_RETURN_UNIT BLIND_RETURN LINNWORKS_CANNOT_RETURN DISPOSITION_MISSING "
+        "DISPOSITION_UNMAPPED DISPOSITION_CONFLICT BATCH_ITEM_MANUAL SCHEMA_DRIFT "
+        "CLOCK_AMBIGUOUS CONFIG_CONTRADICTION WRITE_UNKNOWN_OUTCOME".split()
+    ),
+    "refund": frozenset(
+        "REFUND_OVER_CEILING REFUND_AMOUNT_MISMATCH LINNWORKS_CANNOT_REFUND "
+        "REFUND_DOUBLE_SUSPECTED WRONG_ITEM_SUSPECTED OUT_OF_POLICY_WINDOW VAT_RATE_UNKNOWN "
+        "EXCHANGE_UNEVEN_ZERO_VALUE EXCHANGE_ORDER_MISSING KIT_INCOMPLETE".split()
+    ),
+    "batch": frozenset(
+        "BATCH_UNBALANCED BATCH_INCOMPLETE ACCOUNT_UNMAPPED FX_RATE_MISSING PERIOD_LOCKED".split()
+    ),
+}
+OPEN_STATES = frozenset({"open", "ack", "snoozed"})
 
 
 def runbook(code: str) -> str:
-    """Where the runbook says what to do."""
+    """Where the runbook says what to do: its heading is the code."""
     return f"docs/runbook.md#{code.lower()}"
 
 
@@ -124,3 +163,118 @@ def due_at(severity: Severity, opened_at: datetime, policy: Policy) -> datetime:
         days, rest = divmod(allowed, timedelta(days=1))
         return add_working_days(opened_at, days, policy.merchant.time_zone) + rest
     return opened_at + allowed
+
+
+# --- opening and closing ----------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class OpenException:
+    """An exception as it stands in the queue. ``opened_at`` and ``due_at`` are UTC."""
+
+    code: str
+    key: str
+    severity: Severity
+    owner: Owner
+    message: str
+    opened_at: datetime
+    due_at: datetime
+    amount_minor: int = 0
+    currency: str = ""
+    unit_keys: tuple[str, ...] = ()
+    return_ids: tuple[str, ...] = ()
+    order_numbers: tuple[str, ...] = ()
+    status: str = "open"
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a refresh changes: rows to insert, to overwrite, and to close with the reason."""
+
+    opened: tuple[OpenException, ...]
+    updated: tuple[OpenException, ...]
+    resolved: tuple[tuple[OpenException, str], ...]
+
+
+def refresh(
+    stored: Sequence[OpenException],
+    raised: Sequence[ExceptionRaised],
+    *,
+    now: datetime,
+    policy: Policy,
+    scope: Collection[str] | None = None,
+) -> Changes:
+    """Bring the queue in line with what holds now; the same once more changes nothing.
+
+    One open exception a code and key, however often its predicate is told. What a person
+    did to it (acknowledged, snoozed, another owner) stays; a severity that rises by age
+    brings the due time forward, never back.
+
+    Args:
+        stored: Those in the queue; closed ones among them are passed over.
+        raised: What holds now. Of several with one code and key the first counts.
+        now: The instant of the refresh.
+        policy: For owners and times.
+        scope: The codes this refresh speaks for: others stay as they are. ``None``: all.
+
+    Raises:
+        KeyError: For a code the catalogue does not have.
+    """
+    standing = {
+        (one.code, one.key): one
+        for one in stored
+        if one.status in OPEN_STATES and (scope is None or one.code in scope)
+    }
+    holds: dict[tuple[str, str], ExceptionRaised] = {}
+    for told in raised:
+        if scope is None or told.code in scope:
+            holds.setdefault((told.code, told.key), told)
+    opened, updated = [], []
+    for key, told in holds.items():
+        before = standing.get(key)
+        if before is None:
+            opened.append(_opened(told, now, policy))
+        elif (after := _still(before, told, now, policy)) != before:
+            updated.append(after)
+    reason = "its cause no longer holds"
+    resolved = [(one, reason) for key, one in standing.items() if key not in holds]
+    return Changes(tuple(opened), tuple(updated), tuple(resolved))
+
+
+def _opened(told: ExceptionRaised, now: datetime, policy: Policy) -> OpenException:
+    entry = CATALOGUE[told.code]
+    severity = told.severity or entry.severity
+    return OpenException(
+        code=told.code,
+        key=told.key,
+        severity=severity,
+        owner=policy.owners.get(told.code, entry.owner),
+        message=told.message,
+        opened_at=now,
+        due_at=due_at(severity, now, policy),
+        amount_minor=told.amount_minor,
+        currency=told.currency,
+        unit_keys=told.unit_keys,
+        return_ids=told.return_ids,
+        order_numbers=told.order_numbers,
+    )
+
+
+def _still(
+    before: OpenException, told: ExceptionRaised, now: datetime, policy: Policy
+) -> OpenException:
+    severity = told.severity or CATALOGUE[told.code].severity
+    due = before.due_at
+    if severity < before.severity:  # S1 sorts before S2
+        due = min(due, due_at(severity, now, policy))
+    return replace(
+        before,
+        severity=severity,
+        due_at=due,
+        message=told.message,
+        amount_minor=told.amount_minor,
+        currency=told.currency,
+        unit_keys=told.unit_keys,
+        return_ids=told.return_ids,
+        order_numbers=told.order_numbers,
+    )

@@ -56,7 +56,7 @@ def evidence(unit: Unit, stage: Stage) -> Fact | None:
     return min(facts, key=lambda fact: fact.at) if facts else None
 
 
-def stock_gate(  # noqa: PLR0911 (each way of being held is one line)
+def stock_gate(
     unit: Unit,
     match: Match,
     decided: Decided | Held | None,
@@ -84,9 +84,7 @@ def stock_gate(  # noqa: PLR0911 (each way of being held is one line)
     received = evidence(unit, policy.gate.stock)
     if received is None or _ended(unit):
         return _not_received(unit)
-    if not isinstance(match, Matched):
-        return Held("unmatched", match.reason)
-    verdict = _unread(unit, _STOCK) or _disposition(decided)
+    verdict = _unmatched(match) or _unread(unit, _STOCK) or _disposition(decided)
     if isinstance(verdict, Held):
         return verdict
     if verdict.effect is StockEffect.NONE:
@@ -106,33 +104,27 @@ def refund_gate(
     it. Where the policy names another evidence for the drop-off method, that evidence is
     enough, unless a disposition known by then forbids the refund.
     """
-    held = _no_money(unit) or _ended(unit)
-    if held is not None:
-        return held
     needed = policy.gate.refund_by_dropoff.get(fold(unit.dropoff_method), policy.gate.refund)
     if unit.returnless:
         needed = policy.gate.returnless
     proof = evidence(unit, needed)
     if proof is None:
-        if unit.returnless:
-            return Held("not_approved", "returnless, not approved yet")
-        return _not_received(unit)
-    if unit.refund_type is None:
-        return Held("SCHEMA_DRIFT", "no refund type that is known was given", "SCHEMA_DRIFT")
-    if not isinstance(match, Matched):
-        return Held("unmatched", match.reason)
-    instants = [proof.at]
-    if not unit.returnless:
-        shut = _forbids(unit, decided, waits=needed is Stage.RECEIVED)
-        if shut is not None:
-            return shut
-        if unit.disposition_at is not None and needed is Stage.RECEIVED:
-            instants.append(unit.disposition_at)
-    if policy.gate.refund_requires_approval:
-        if unit.approved is None:
-            return Held("not_approved", "not approved by Happy Returns yet")
-        instants.append(unit.approved.at)
-    return Cleared(max(instants))
+        return _no_money(unit) or _ended(unit) or _unproven(unit)
+    inspected = needed is Stage.RECEIVED and not unit.returnless
+    held = (
+        _no_money(unit)
+        or _ended(unit)
+        or _no_type(unit)
+        or _unmatched(match)
+        or (None if unit.returnless else _forbids(unit, decided, waits=inspected))
+        or _unapproved(unit, policy)
+    )
+    if held is not None:
+        return held
+    at = _latest(proof.at, unit.disposition_at if inspected else None)
+    if policy.gate.refund_requires_approval and unit.approved is not None:
+        at = max(at, unit.approved.at)
+    return Cleared(at)
 
 
 def exchange_gate(
@@ -147,9 +139,7 @@ def exchange_gate(
     proof = evidence(unit, policy.gate.exchange)
     if proof is None:
         return _not_received(unit)
-    if not isinstance(match, Matched):
-        return Held("unmatched", match.reason)
-    held = _forbids(unit, decided, waits=True)
+    held = _unmatched(match) or _forbids(unit, decided, waits=True)
     return held or Cleared(_latest(proof.at, unit.disposition_at))
 
 
@@ -181,6 +171,30 @@ def _not_received(unit: Unit) -> Held:
     if unit.expired is not None:
         return Held("expired", "the return expired; nothing was handed over in time")
     return Held("not_received", "the warehouse has not received it")
+
+
+def _unproven(unit: Unit) -> Held:
+    if unit.returnless:
+        return Held("not_approved", "returnless, not approved yet")
+    return _not_received(unit)
+
+
+def _unmatched(match: Match) -> Held | None:
+    # Without an exception of its own: the match has one.
+    return None if isinstance(match, Matched) else Held("unmatched", match.reason)
+
+
+def _no_type(unit: Unit) -> Held | None:
+    # The outbound feed does not say; only once something is owed is that a task.
+    if unit.refund_type is not None:
+        return None
+    return Held("SCHEMA_DRIFT", "no refund type that is known was given", "SCHEMA_DRIFT")
+
+
+def _unapproved(unit: Unit, policy: Policy) -> Held | None:
+    if not policy.gate.refund_requires_approval or unit.approved is not None:
+        return None
+    return Held("not_approved", "not approved by Happy Returns yet")
 
 
 def _disposition(decided: Decided | Held | None) -> Decided | Held:

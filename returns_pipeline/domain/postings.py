@@ -19,6 +19,7 @@ from returns_pipeline.domain.model import (
     RefundType,
     StockAdjustment,
 )
+from returns_pipeline.domain.money import half_up_div, vat_within
 from returns_pipeline.domain.policy import Policy
 
 DEBIT, CREDIT = "debit", "credit"
@@ -42,8 +43,8 @@ class _Entry:
     lines: list[Posting] = field(default_factory=list)
     unmapped: list[str] = field(default_factory=list)
 
-    def add(self, role: str, side: str, amount: int, tax: str = "") -> None:
-        if amount == 0:
+    def add(self, role: str, side: str, amount: int | None, tax: str = "") -> None:
+        if not amount:
             return
         account = self._account(role, tax)
         if not account:
@@ -78,44 +79,45 @@ class _Entry:
 
 
 def refund_postings(
-    refund: RefundDue,
-    executor: Executor,
-    cost_minor: int | None,
-    policy: Policy,
-    *,
-    received: bool,
+    refund: RefundDue, executor: Executor, cost_minor: int | None, policy: Policy, *, received: bool
 ) -> list[Posting] | Held:
     """The lines of one refund.
 
     Args:
         refund: With its parts and their VAT.
-        executor: Who pays: with Happy Returns the money may have left before receipt.
+        executor: Who paid. The roles are the same either way: the clearing account of the
+            gateway is settled by the payout, not by who pressed the button.
         cost_minor: The unit's despatch cost, where known.
         policy: For the accounts.
         received: Whether the goods were in the warehouse when the money left (a
             returnless unit counts as received: nothing is to come).
     """
-    entry = _Entry(
-        refund.refund_key, refund.unit_key, refund.currency, refund.effective_at, policy
-    )
+    del executor
+    entry = _Entry(refund.refund_key, refund.unit_key, refund.currency, refund.effective_at, policy)
     tax = tax_key(refund.tax_rate_bp)
     entry.add("sales_returns", DEBIT, refund.goods_minor - refund.goods_vat_minor, tax)
     entry.add("vat_output", DEBIT, refund.goods_vat_minor, tax)
-    shipping_tax = tax if refund.shipping_vat_minor else "0"
-    entry.add(
-        "shipping_refunded", DEBIT, refund.shipping_minor - refund.shipping_vat_minor, shipping_tax
-    )
+    shipping_tax = _shipping_tax(refund)
+    shipping_net = refund.shipping_minor - refund.shipping_vat_minor
+    entry.add("shipping_refunded", DEBIT, shipping_net, shipping_tax)
     entry.add("vat_output", DEBIT, refund.shipping_vat_minor, shipping_tax)
     entry.add("return_fee_income", CREDIT, refund.fee_minor - refund.fee_vat_minor, tax)
     entry.add("vat_output", CREDIT, refund.fee_vat_minor, tax)
     entry.add(_tender_role(refund), CREDIT, refund.amount_minor)
-    if policy.finance.post_cost and not received and cost_minor:
-        if executor is not Executor.HAPPY_RETURNS:
-            msg = f"{refund.refund_key}: money of ours before receipt: the gate was not asked"
-            raise AssertionError(msg)
+    # Whoever paid: by Happy Returns at approval, or by us where the policy's gate is
+    # drop-off, the goods are owed to us from then until they are received.
+    if policy.finance.post_cost and not received and (cost_minor or 0) > 0:
         entry.add("returned_goods_in_transit", DEBIT, cost_minor)
         entry.add("cogs_returns", CREDIT, cost_minor)
     return entry.done()
+
+
+def _shipping_tax(refund: RefundDue) -> str:
+    """The rate shipping was taxed at: the line's where it explains the VAT, to a penny."""
+    gross, vat = refund.shipping_minor, refund.shipping_vat_minor
+    if abs(vat_within(gross, refund.tax_rate_bp) - vat) <= 1:
+        return tax_key(refund.tax_rate_bp)
+    return tax_key(half_up_div(vat * 100, gross - vat) * 100)
 
 
 def _tender_role(refund: RefundDue) -> str:
@@ -126,15 +128,15 @@ def _tender_role(refund: RefundDue) -> str:
     return f"refund_clearing.{refund.gateway}" if refund.gateway else "refund_clearing"
 
 
-def stock_postings(
+def stock_postings(  # noqa: PLR0913
     adjustment: StockAdjustment,
     decided: Decided,
     cost_minor: int | None,
     occurred_at: datetime,
     policy: Policy,
     *,
-    currency: str,
     was_in_transit: bool,
+    currency: str = "",
 ) -> list[Posting] | Held:
     """The cost side of one unit's stock movement.
 
@@ -144,13 +146,17 @@ def stock_postings(
         cost_minor: The unit's despatch cost; ``None`` or zero posts nothing.
         occurred_at: When stock was posted.
         policy: For the accounts.
-        currency: Of the cost.
         was_in_transit: Whether the refund put the unit into returned goods in transit.
+        currency: Of the cost; the merchant's when not given.
     """
     entry = _Entry(
-        adjustment.adjustment_key, adjustment.unit_key, currency, occurred_at, policy
+        adjustment.adjustment_key,
+        adjustment.unit_key,
+        currency or policy.merchant.currency,
+        occurred_at,
+        policy,
     )
-    if policy.finance.post_cost and cost_minor and adjustment.kind != "move":
+    if policy.finance.post_cost and (cost_minor or 0) > 0 and adjustment.kind != "move":
         role = "returns_writeoff" if adjustment.scrap_quantity else decided.role
         entry.add(role, DEBIT, cost_minor)
         source = "returned_goods_in_transit" if was_in_transit else "cogs_returns"

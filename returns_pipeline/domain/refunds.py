@@ -41,7 +41,7 @@ def goods_due(order: Order, matched: Matched) -> int:
     return share(line.total_minor, line.quantity, matched.unit_no)
 
 
-def refund_due(
+def refund_due(  # noqa: PLR0913
     unit: Unit,
     matched: Matched,
     order: Order,
@@ -51,6 +51,7 @@ def refund_due(
     carries_order_extras: bool,
     line_refunded_minor: int = 0,
     order_refunded_minor: int = 0,
+    shipping_refunded_minor: int = 0,
 ) -> RefundDue | Held:
     """The refund of one unit.
 
@@ -63,10 +64,13 @@ def refund_due(
         carries_order_extras: Whether this unit bears the return's shipping and fee.
         line_refunded_minor: Goods already refunded of the line.
         order_refunded_minor: Goods and shipping already refunded of the order.
+        shipping_refunded_minor: Of that, the shipping: the returns of one order share the
+            postage it paid.
 
     Returns:
-        ``Held`` with ``REFUND_AMOUNT_MISMATCH`` or ``REFUND_OVER_CEILING`` where the
-        figures do not agree or exceed what was paid.
+        ``Held`` with ``REFUND_AMOUNT_MISMATCH``, ``REFUND_OVER_CEILING`` or
+        ``VAT_RATE_UNKNOWN`` where the figures do not agree, exceed what was paid, or hold
+        a tax that cannot be. All amounts are minor units of the order's currency.
     """
     line = line_of(order, matched.row_id)
     goods = share(line.total_minor, line.quantity, matched.unit_no)
@@ -78,12 +82,21 @@ def refund_due(
         return held
     if fee > goods + shipping:
         return _mismatch(f"the fee of {fee} is above the refund of {goods + shipping}")
-    over = _over_ceiling(order, line, goods, shipping, line_refunded_minor, order_refunded_minor)
+    over = _over_ceiling(
+        order,
+        line,
+        (goods, shipping),
+        (line_refunded_minor, order_refunded_minor, shipping_refunded_minor),
+    )
     if over is not None:
         return over
     shipping_vat = (
         half_up_div(order.postage_vat_minor * shipping, order.postage_minor) if shipping else 0
     )
+    goods_vat = share(line.vat_minor, line.quantity, matched.unit_no)
+    if not (0 <= goods_vat <= goods and 0 <= shipping_vat <= shipping):
+        reason = f"VAT of {goods_vat} in goods of {goods}, {shipping_vat} in shipping of {shipping}"
+        return Held("VAT_RATE_UNKNOWN", reason, "VAT_RATE_UNKNOWN")
     return RefundDue(
         refund_key=f"{unit.unit_key}:refund",
         unit_key=unit.unit_key,
@@ -91,7 +104,7 @@ def refund_due(
         row_id=line.row_id,
         currency=order.currency,
         goods_minor=goods,
-        goods_vat_minor=share(line.vat_minor, line.quantity, matched.unit_no),
+        goods_vat_minor=goods_vat,
         shipping_minor=shipping,
         shipping_vat_minor=shipping_vat,
         fee_minor=fee,
@@ -110,9 +123,7 @@ def gateway(order: Order, policy: Policy) -> str:
     return gateways.get(fold(order.payment_method)) or gateways.get("*", "")
 
 
-def _disagrees(
-    unit: Unit, order: Order, goods: int, fee: int, policy: Policy
-) -> Held | None:
+def _disagrees(unit: Unit, order: Order, goods: int, fee: int, policy: Policy) -> Held | None:
     if unit.currency is not None and unit.currency != order.currency:
         return _mismatch(f"the return is in {unit.currency}, the order in {order.currency}")
     if fee and unit.fee_currency is not None and unit.fee_currency != order.currency:
@@ -124,22 +135,20 @@ def _disagrees(
     return None
 
 
-def _over_ceiling(  # noqa: PLR0913
-    order: Order,
-    line: OrderLine,
-    goods: int,
-    shipping: int,
-    line_refunded: int,
-    order_refunded: int,
+def _over_ceiling(
+    order: Order, line: OrderLine, parts: tuple[int, int], before: tuple[int, int, int]
 ) -> Held | None:
-    if goods > line.total_minor - line_refunded:
-        return _ceiling(f"the line was paid {line.total_minor}, {line_refunded} went back already")
-    if shipping > order.postage_minor:
-        return _ceiling(f"shipping of {shipping}, of which {order.postage_minor} was paid")
-    if goods + shipping > order.total_minor - order_refunded:
+    goods, shipping = parts
+    of_line, of_order, of_shipping = before
+    if goods > line.total_minor - of_line:
+        return _ceiling(f"the line was paid {line.total_minor}, {of_line} went back already")
+    if shipping > order.postage_minor - of_shipping:
         return _ceiling(
-            f"the order was paid {order.total_minor}, {order_refunded} went back already"
+            f"shipping of {shipping}; {order.postage_minor} was paid, "
+            f"{of_shipping} went back already"
         )
+    if goods + shipping > order.total_minor - of_order:
+        return _ceiling(f"the order was paid {order.total_minor}, {of_order} went back already")
     return None
 
 
