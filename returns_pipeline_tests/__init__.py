@@ -1,0 +1,1 @@
+"""Tests of returns_pipeline, one folder a room."""

@@ -1,0 +1,1 @@
+"""Tests of the business rules: pure, no Dagster, no database, no network."""
