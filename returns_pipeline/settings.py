@@ -347,7 +347,7 @@ class _Table:
         self.rest: dict[str, Any] = dict(table)
         self.known: list[str] = []
 
-    def _take(self, key: str, kind: type | tuple[type, ...], what: str) -> Any:  # noqa: ANN401
+    def _take(self, key: str, kind: type | tuple[type, ...], what: str) -> Any:
         self.known.append(key)
         value = self.rest.pop(key, None)
         # bool is an int in Python; a policy's true is not a number.
@@ -513,9 +513,9 @@ def _merchant(table: _Table) -> Merchant:
             f"policy [merchant] time_zone: an IANA zone such as Europe/London, "
             f"not {merchant.time_zone!r}"
         )
-    if not (len(merchant.currency) == 3 and merchant.currency.isupper()):  # noqa: PLR2004
+    if not (len(merchant.currency) == 3 and merchant.currency.isupper()):
         table.problems.append("policy [merchant] currency: an ISO 4217 code such as GBP")
-    if not (len(merchant.entity) == 2 and merchant.entity.isalnum()):  # noqa: PLR2004
+    if not (len(merchant.entity) == 2 and merchant.entity.isalnum()):
         table.problems.append("policy [merchant] entity: two letters or digits, such as UK")
     table.done()
     return merchant
@@ -551,7 +551,7 @@ def _happy_returns_policy(table: _Table) -> HappyReturnsPolicy:
         statuses={fold(code): stage for code, stage in statuses.items()},
         refund_types={fold(code): kind for code, kind in refund_types.items()},
     )
-    if not 1 <= policy.page_size <= 1000:  # noqa: PLR2004
+    if not 1 <= policy.page_size <= 1000:
         problems.append("policy [happy_returns] page_size: 1 to 1000")
     table.done()
     return policy
@@ -568,7 +568,7 @@ def _linnworks_policy(table: _Table) -> LinnworksPolicy:
         exchange_location=table.text("exchange_location"),
         exchange_postal_service=table.text("exchange_postal_service"),
     )
-    if not 1 <= policy.page_size <= 200:  # noqa: PLR2004
+    if not 1 <= policy.page_size <= 200:
         table.problems.append("policy [linnworks] page_size: 1 to 200")
     table.done()
     return policy

@@ -22,6 +22,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 import msgspec
 
 from returns_pipeline.clients.transport import (
+    TIMEOUT,
     Answer,
     Call,
     ContractBroken,
@@ -31,7 +32,6 @@ from returns_pipeline.clients.transport import (
     Patience,
     Refused,
     Scrub,
-    TIMEOUT,
     Told,
     Transport,
     Unauthorised,
@@ -175,9 +175,7 @@ class HappyReturns:
     @property
     def calls(self) -> Counter[str]:
         """Requests sent so far, by method, retries included."""
-        return Counter(
-            {f"happy_returns.{name}": n for name, n in self._lanes.calls.items()}
-        )
+        return Counter({f"happy_returns.{name}": n for name, n in self._lanes.calls.items()})
 
     @property
     def reads(self) -> int:
@@ -207,9 +205,7 @@ class HappyReturns:
             }
             if cursor:
                 body["cursor"] = cursor
-            call = Call(
-                LOOK_UP, "POST", "/return", body=msgspec.json.encode(body), read=True
-            )
+            call = Call(LOOK_UP, "POST", "/return", body=msgspec.json.encode(body), read=True)
             page = self._read(call, _found)
             found.extend(RawItem(raw) for raw in page.items)
             cursor = page.cursor or page.next_cursor or ""
@@ -232,9 +228,7 @@ class HappyReturns:
         if page.links and page.links.next:
             # No paging is known here; going on would lose shipments without a word.
             raise ContractBroken(SHIPMENTS, "it has pages, which are not published")
-        unique = {
-            entry.id: Shipment(entry.id, entry.departure or "") for entry in page.data
-        }
+        unique = {entry.id: Shipment(entry.id, entry.departure or "") for entry in page.data}
         return list(unique.values())
 
     def outbound_items(self, shipment_id: str) -> Iterator[list[RawItem]]:
@@ -273,9 +267,7 @@ class HappyReturns:
         try:
             return self._transport.read(call, decode)
         except Unauthorised as error:
-            raise CredentialsRevoked(
-                call.method, "the API key is not accepted"
-            ) from error
+            raise CredentialsRevoked(call.method, "the API key is not accepted") from error
         except Refused as error:
             # Our request is fixed by the contract: a no to it means that it changed.
             raise ContractBroken(call.method, f"refused: {error.detail}") from error

@@ -89,8 +89,8 @@ class _Category(msgspec.Struct):
 
 
 class _V2Page(msgspec.Struct):
-    OpenOrders: list[msgspec.Raw] | None | msgspec.UnsetType = msgspec.UNSET
-    ProcessedOrders: list[msgspec.Raw] | None | msgspec.UnsetType = msgspec.UNSET
+    OpenOrders: list[msgspec.Raw] | msgspec.UnsetType | None = msgspec.UNSET
+    ProcessedOrders: list[msgspec.Raw] | msgspec.UnsetType | None = msgspec.UNSET
     NextSearchToken: str | None = None
 
 
@@ -161,9 +161,7 @@ class RmaHeader(msgspec.Struct):
     def is_actioned(self) -> bool:
         """Whether its stock was posted."""
         lines = self.lines
-        return bool(self.Actioned) or (
-            bool(lines) and all(line.Actioned for line in lines)
-        )
+        return bool(self.Actioned) or (bool(lines) and all(line.Actioned for line in lines))
 
 
 class _RmaHeaders(msgspec.Struct):
@@ -234,9 +232,7 @@ class RefundHeader(msgspec.Struct):
     def is_actioned(self) -> bool:
         """Whether the money was sent."""
         lines = self.lines
-        return bool(self.Actioned) or (
-            bool(lines) and all(line.Actioned for line in lines)
-        )
+        return bool(self.Actioned) or (bool(lines) and all(line.Actioned for line in lines))
 
 
 class _RefundHeaders(msgspec.Struct):
@@ -255,11 +251,11 @@ class _RefundAnswer(msgspec.Struct):
 class ReturnRow(msgspec.Struct):
     """A row of the bulk search over returns (section 3.3); it names no order line."""
 
-    pkOrderID: str  # noqa: N815
-    pkReturnId: int  # noqa: N815
+    pkOrderID: str
+    pkReturnId: int
     ReturnQty: int | None = None
-    fkReturnLocationId: str | None = None  # noqa: N815
-    cItemNumber: str | None = None  # noqa: N815
+    fkReturnLocationId: str | None = None
+    cItemNumber: str | None = None
     ReturnReference: str | None = None
     RowType: str | None = None
     ScrapQty: int | None = None
@@ -274,16 +270,16 @@ class _ReturnPage(msgspec.Struct):
 class ReturnExchange(msgspec.Struct):
     """A return line of one order; unlike the bulk search it names the order line (4.1)."""
 
-    pkReturnId: int  # noqa: N815
-    fkOrderId: str  # noqa: N815
-    fkOrderItemRowId: str | None = None  # noqa: N815
+    pkReturnId: int
+    fkOrderId: str
+    fkOrderItemRowId: str | None = None
     RowType: str | None = None
     ReturnReference: str | None = None
     ReturnQty: int | None = None
-    fkReturnLocationId: str | None = None  # noqa: N815
+    fkReturnLocationId: str | None = None
     ScrapQty: int | None = None
     Completed: bool | None = None
-    fkNewOrderId: str | None = None  # noqa: N815
+    fkNewOrderId: str | None = None
 
 
 class StockChange(msgspec.Struct):
@@ -309,7 +305,7 @@ class _Level(msgspec.Struct):
 
 
 class _Levels(msgspec.Struct):
-    pkStockItemId: str  # noqa: N815
+    pkStockItemId: str
     StockItemLevels: list[_Level] | None = None
 
 
@@ -415,7 +411,7 @@ class Linnworks:
         monotonic: A clock that only goes forward.
     """
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         auth_url: str,
         application_id: str,
@@ -468,9 +464,7 @@ class Linnworks:
     @property
     def calls(self) -> Counter[str]:
         """Requests sent, by method, retries included."""
-        return Counter(
-            {f"linnworks.{name}": n for name, n in self._lanes.calls.items()}
-        )
+        return Counter({f"linnworks.{name}": n for name, n in self._lanes.calls.items()})
 
     @property
     def reads(self) -> int:
@@ -559,7 +553,7 @@ class Linnworks:
 
     # --- reads
 
-    def _read(  # noqa: PLR0913
+    def _read(
         self,
         name: str,
         verb: str,
@@ -582,9 +576,7 @@ class Linnworks:
             # The form of our reads is fixed: a no to one means that the contract moved.
             raise ContractBroken(name, f"refused: {error.detail}") from None
 
-    def orders_changed_since(
-        self, since: datetime, page_size: int
-    ) -> Iterator[list[msgspec.Raw]]:
+    def orders_changed_since(self, since: datetime, page_size: int) -> Iterator[list[msgspec.Raw]]:
         """Orders changed since an instant, open and processed, page by page.
 
         The v2 feed (section 2.3 [S]); its end condition is not published: no token, or
@@ -602,10 +594,7 @@ class Linnworks:
         pages = Pages("orders")
         while True:
             page = self._read("orders", "GET", "/v2/orders", _V2Page, query=query)
-            if (
-                page.OpenOrders is msgspec.UNSET
-                and page.ProcessedOrders is msgspec.UNSET
-            ):
+            if page.OpenOrders is msgspec.UNSET and page.ProcessedOrders is msgspec.UNSET:
                 raise ContractBroken("orders", "an answer without orders")
             rows = [*(page.OpenOrders or []), *(page.ProcessedOrders or [])]
             if rows:
@@ -662,9 +651,7 @@ class Linnworks:
         name = "GetStockLocations"
         found = self._read(name, "GET", f"/api/Inventory/{name}", list[_Location])
         return [
-            StockLocation(
-                one.StockLocationId.lower(), one.LocationName, one.IsWarehouseManaged
-            )
+            StockLocation(one.StockLocationId.lower(), one.LocationName, one.IsWarehouseManaged)
             for one in found
         ]
 
@@ -767,9 +754,7 @@ class Linnworks:
                 )
                 rows = page.Data or []
                 if rows:
-                    pages.turn(
-                        f"{rows[0].pkReturnId} {rows[-1].pkReturnId} {len(rows)}"
-                    )
+                    pages.turn(f"{rows[0].pkReturnId} {rows[-1].pkReturnId} {len(rows)}")
                     yield rows
                 if not rows or number >= (page.TotalPages or 0):
                     break
@@ -795,9 +780,7 @@ class Linnworks:
         found: dict[str, str] = {}
         for part in _parts(skus, _IDS_A_CALL):
             document = {"request": {"SKUS": part}}
-            answer = self._read(
-                name, "POST", f"/api/Inventory/{name}", _ItemIds, document=document
-            )
+            answer = self._read(name, "POST", f"/api/Inventory/{name}", _ItemIds, document=document)
             found.update((i.SKU, i.StockItemId.lower()) for i in answer.Items or [])
         return found
 
@@ -821,9 +804,7 @@ class Linnworks:
             )
         return found
 
-    def changes_history(
-        self, item_id: str, location_id: str
-    ) -> Iterator[list[StockChange]]:
+    def changes_history(self, item_id: str, location_id: str) -> Iterator[list[StockChange]]:
         """An item's stock history at one location, newest first, page by page.
 
         The page numbers in the answer may be zeros; the end is an empty page ([L]).
@@ -836,9 +817,7 @@ class Linnworks:
                 "entriesPerPage": str(_PAGE),
                 "pageNumber": str(number),
             }
-            page = self._read(
-                name, "GET", f"/api/Stock/{name}", _ChangesPage, query=query
-            )
+            page = self._read(name, "GET", f"/api/Stock/{name}", _ChangesPage, query=query)
             rows = page.Data or []
             if rows:
                 yield rows
@@ -923,9 +902,7 @@ class Linnworks:
             raise OutcomeUnknown(name, "neither a booking nor a reason")
         if about_lines or _quantities_booked(rows) != _quantities_asked(lines):
             # There is a header, but what stands in it must be read, not believed.
-            raise OutcomeUnknown(
-                name, "; ".join(said) or "booked other lines than asked"
-            )
+            raise OutcomeUnknown(name, "; ".join(said) or "booked other lines than asked")
         return BookedRma(found.RMAHeaderId, tuple(rows), said)
 
     def action_rma_booking(self, order_id: str, header_id: int) -> ActionedRma:
@@ -945,9 +922,7 @@ class Linnworks:
         if found.RMAHeaderId not in {None, 0, header_id}:
             raise OutcomeUnknown(name, "the answer is about another booking")
         rows = found.Items or []
-        said = self._said(
-            found.Errors or [], [text for row in rows for text in row.texts()]
-        )
+        said = self._said(found.Errors or [], [text for row in rows for text in row.texts()])
         self._judge_action(name, said, rows, successful=found.SuccessfullyActioned)
         return ActionedRma(header_id, found.RefundHeaderId or None, tuple(rows))
 
@@ -965,9 +940,7 @@ class Linnworks:
             return
         if said and not successful and not any(row.Actioned for row in rows):
             raise Refused(name, said)
-        raise OutcomeUnknown(
-            name, "; ".join(said) or "actioned in part, or not clearly"
-        )
+        raise OutcomeUnknown(name, "; ".join(said) or "actioned in part, or not clearly")
 
     def delete_rma(self, header_id: int) -> None:
         """Delete a booking that was not actioned; it has moved nothing (section 3.3)."""
@@ -1005,9 +978,7 @@ class Linnworks:
             row: dict[str, Any] = {
                 "RefundedUnit": line["unit"],
                 # The digits themselves: a JSON number that never was a binary float.
-                "Amount": msgspec.Raw(
-                    format_minor(line["amount_minor"], currency).encode()
-                ),
+                "Amount": msgspec.Raw(format_minor(line["amount_minor"], currency).encode()),
                 "CancelledQuantity": 0,
                 "ExternalReference": line["external_reference"],
                 "FreeTextOrNote": line["note"],
@@ -1025,23 +996,17 @@ class Linnworks:
                 "RefundLines": rows,
             }
         }
-        found = self._write(
-            name, f"/api/ReturnsRefunds/{name}", document, _RefundAnswer
-        )
+        found = self._write(name, f"/api/ReturnsRefunds/{name}", document, _RefundAnswer)
         said = self._said(_refund_texts(found))
         made = found.RefundLines or []
         if not found.RefundHeaderId or found.RefundHeaderId < 0:
             if said:
                 raise Refused(name, said)
             raise OutcomeUnknown(name, "neither a refund nor a reason")
-        asked = Decimal(
-            format_minor(sum(line["amount_minor"] for line in lines), currency)
-        )
+        asked = Decimal(format_minor(sum(line["amount_minor"] for line in lines), currency))
         if said or sum((row.Amount for row in made), Decimal(0)) != asked:
             raise OutcomeUnknown(name, "; ".join(said) or "made other lines than asked")
-        return MadeRefund(
-            found.RefundHeaderId, found.RefundReference or "", tuple(made)
-        )
+        return MadeRefund(found.RefundHeaderId, found.RefundReference or "", tuple(made))
 
     def action_refund(self, order_id: str, header_id: int) -> MadeRefund:
         """Action a refund: this sends the money (section 3.4).
@@ -1052,16 +1017,12 @@ class Linnworks:
         """
         name = "ActionRefund"
         document = {"request": {"RefundHeaderId": header_id, "OrderId": order_id}}
-        found = self._write(
-            name, f"/api/ReturnsRefunds/{name}", document, _RefundAnswer
-        )
+        found = self._write(name, f"/api/ReturnsRefunds/{name}", document, _RefundAnswer)
         if found.RefundHeaderId not in {None, 0, header_id}:
             raise OutcomeUnknown(name, "the answer is about another refund")
         rows = found.RefundLines or []
         said = self._said(_refund_texts(found))
-        self._judge_action(
-            name, said, rows, successful=bool(found.SuccessfullyActioned)
-        )
+        self._judge_action(name, said, rows, successful=bool(found.SuccessfullyActioned))
         return MadeRefund(header_id, found.RefundReference or "", tuple(rows))
 
     def create_order(self, order: Mapping[str, Any], *, location: str) -> str | None:

@@ -349,14 +349,10 @@ class Transport:
         parts = urlsplit(url)
         host = (parts.hostname or "").lower()
         if parts.username or parts.password or parts.query or parts.fragment:
-            raise ValueError(
-                "the vendor's address must hold neither credentials nor query"
-            )
+            raise ValueError("the vendor's address must hold neither credentials nor query")
         if host not in self._allowed:
             raise ValueError(f"{host or 'no host'} is not a host of this vendor")
-        if parts.scheme != "https" and not (
-            parts.scheme == "http" and host in LOOPBACK
-        ):
+        if parts.scheme != "https" and not (parts.scheme == "http" and host in LOOPBACK):
             raise ValueError(f"{host} must be spoken to over https")
 
     # --- reads
@@ -400,9 +396,7 @@ class Transport:
                 spent = self._monotonic() - started + wait
                 if failures >= self._patience.attempts or spent > self._patience.budget:
                     raise
-                log.info(
-                    "%s; attempt %d of %d", failed, failures, self._patience.attempts
-                )
+                log.info("%s; attempt %d of %d", failed, failures, self._patience.attempts)
                 self._sleep(wait)
 
     def _read_once(
@@ -423,9 +417,7 @@ class Transport:
             if 300 <= answer.status < 400:
                 raise ContractBroken(call.method, f"redirects (HTTP {answer.status})")
             if 400 <= answer.status < 500:
-                raise ContractBroken(
-                    call.method, f"HTTP {answer.status}, not in its own words"
-                )
+                raise ContractBroken(call.method, f"HTTP {answer.status}, not in its own words")
             raise Unavailable(call.method, f"HTTP {answer.status}")
         self._raise_if_over_limit(call, answer)
         try:
@@ -434,9 +426,7 @@ class Transport:
             raise ContractBroken(call.method, _shape(error)) from None
         except (msgspec.DecodeError, UnicodeDecodeError):
             size = len(answer.content)
-            raise Unavailable(
-                call.method, f"unreadable answer ({size} bytes)"
-            ) from None
+            raise Unavailable(call.method, f"unreadable answer ({size} bytes)") from None
 
     # --- writes
 
@@ -472,9 +462,7 @@ class Transport:
         except VendorError:
             raise
         except Exception as error:
-            detail = (
-                f"HTTP {answer.status}, {_shape(error)} ({len(answer.content)} bytes)"
-            )
+            detail = f"HTTP {answer.status}, {_shape(error)} ({len(answer.content)} bytes)"
             raise OutcomeUnknown(call.method, detail) from None
 
     # --- both
@@ -486,9 +474,7 @@ class Transport:
         started = self._monotonic()
         with session.request(
             call.verb,
-            self.base_url
-            + call.path
-            + (f"?{urlencode(call.query)}" if call.query else ""),
+            self.base_url + call.path + (f"?{urlencode(call.query)}" if call.query else ""),
             data=call.body,
             headers=dict(headers),
             timeout=self._timeout,

@@ -52,8 +52,10 @@ class Summary:
 
     def counts(self) -> dict[str, int]:
         """Plain counts for people and metadata."""
-        return {**dict(sorted(self.outcomes.items())), **{f"left_{k}": n for k, n in self.left.items()}}
-
+        return {
+            **dict(sorted(self.outcomes.items())),
+            **{f"left_{k}": n for k, n in self.left.items()},
+        }
 
 
 class Dispatcher:
@@ -69,7 +71,7 @@ class Dispatcher:
         max_seconds: Nothing new is begun after so long; what is left, the next run takes.
     """
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         engine: sa.Engine,
         writes: Mapping[str, Write],
@@ -186,7 +188,7 @@ class Dispatcher:
             return "held"
         return self._send(intent, write)
 
-    def _send(self, intent: Intent, write: Write) -> str:  # noqa: PLR0911
+    def _send(self, intent: Intent, write: Write) -> str:
         try:
             evidence = write.send(intent)
         except Refused as error:

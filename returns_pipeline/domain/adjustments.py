@@ -21,7 +21,7 @@ from returns_pipeline.domain.model import (
 )
 
 
-def adjustment(  # noqa: PLR0913
+def adjustment(
     unit: Unit,
     matched: Matched,
     decided: Decided,

@@ -50,6 +50,6 @@ def add_working_days(at: datetime, days: int, zone: str) -> datetime:
     left = days
     while left > 0:
         day += timedelta(days=1)
-        if day.weekday() < 5:  # noqa: PLR2004 (Saturday is 5)
+        if day.weekday() < 5:
             left -= 1
     return datetime.combine(day, local.timetz()).astimezone(UTC)

@@ -83,7 +83,7 @@ def batch_id(business_date: date, entity: str, currency: str, number: str) -> st
     return made
 
 
-def consolidate(  # noqa: PLR0913 (a batch has this many names)
+def consolidate(
     postings: Sequence[Posting],
     *,
     business_date: date,

@@ -28,12 +28,12 @@ from returns_pipeline.domain.policy import Policy, fold
 
 # Fields without which it is not sure which unit this is, or whether it is back. An
 # unreadable reason code harms nobody. Names are the adapter's (contract ADAPTER).
-_IDENTITY = frozenset("return_id order_number line_item_id sku received_at returnless".split())
+_IDENTITY = frozenset(["return_id", "order_number", "line_item_id", "sku", "received_at", "returnless"])
 _CONDITION = frozenset({"disposition", "inspection_outcome"})
 _MONEY = _IDENTITY | frozenset(
-    "refund_type refund_amount shipping_refund_amount return_fee currency".split()
+    ["refund_type", "refund_amount", "shipping_refund_amount", "return_fee", "currency"]
 )
-_EXCHANGE = _MONEY | frozenset("exchange_sku exchange_quantity exchange_unit_price".split())
+_EXCHANGE = _MONEY | frozenset(["exchange_sku", "exchange_quantity", "exchange_unit_price"])
 _STOCK = _IDENTITY | _CONDITION
 
 # Which facts prove a stage: its own, and those of later stages on the same way.
@@ -95,9 +95,7 @@ def stock_gate(
     return Cleared(_latest(received.at, unit.disposition_at))
 
 
-def refund_gate(
-    unit: Unit, match: Match, decided: Decided | Held | None, policy: Policy
-) -> Gate:
+def refund_gate(unit: Unit, match: Match, decided: Decided | Held | None, policy: Policy) -> Gate:
     """Whether the unit may be refunded.
 
     A returnless unit by its own rule; every other by receipt and a disposition that allows
@@ -127,9 +125,7 @@ def refund_gate(
     return Cleared(at)
 
 
-def exchange_gate(
-    unit: Unit, match: Match, decided: Decided | Held | None, policy: Policy
-) -> Gate:
+def exchange_gate(unit: Unit, match: Match, decided: Decided | Held | None, policy: Policy) -> Gate:
     """Whether the replacement may be ordered: the original is confirmed back and in order."""
     if unit.refund_type is not RefundType.EXCHANGE:
         return Held("no_exchange", "not an exchange")

@@ -16,7 +16,7 @@ _RANK = {Precision.EXACT: 0, Precision.DATE: 1, Precision.INFERRED: 2}
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
-def stage(unit: Unit) -> Stage:  # noqa: PLR0911 (one line a stage reads best)
+def stage(unit: Unit) -> Stage:
     """How far the facts have carried the unit. What the warehouse has, it has."""
     if unit.received is not None:
         return Stage.RECEIVED

@@ -128,7 +128,7 @@ def _tender_role(refund: RefundDue) -> str:
     return f"refund_clearing.{refund.gateway}" if refund.gateway else "refund_clearing"
 
 
-def stock_postings(  # noqa: PLR0913
+def stock_postings(
     adjustment: StockAdjustment,
     decided: Decided,
     cost_minor: int | None,

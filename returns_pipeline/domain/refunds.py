@@ -41,7 +41,7 @@ def goods_due(order: Order, matched: Matched) -> int:
     return share(line.total_minor, line.quantity, matched.unit_no)
 
 
-def refund_due(  # noqa: PLR0913
+def refund_due(
     unit: Unit,
     matched: Matched,
     order: Order,

@@ -44,7 +44,7 @@ class _Item(msgspec.Struct):
     IsUnlinked: bool | None = None
     BatchNumberScanRequired: bool | None = None
     SerialNumberScanRequired: bool | None = None
-    isBatchedStockItem: bool | None = None  # noqa: N815 (the vendor's name)
+    isBatchedStockItem: bool | None = None
     BinRacks: list[_Bin] | None = None
     CompositeSubItems: list[_Item] | None = None
 
@@ -243,9 +243,9 @@ def _instant(text: str | None) -> datetime | None:
         return None
     # Linnworks' instants are UTC; some are printed without an offset.
     at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-    return None if at.year < 1900 else at  # noqa: PLR2004 (0001-01-01 means never)
+    return None if at.year < 1900 else at
 
 
-def minor_of(amount: Any, currency: str) -> int:  # noqa: ANN401
+def minor_of(amount: Any, currency: str) -> int:
     """A Linnworks amount (a decoded ``Decimal``) as minor units."""
     return _minor(amount, exponent(currency))

@@ -82,9 +82,7 @@ def manifest(batch: Mapping[str, Any], csv_bytes: bytes) -> bytes:
     return (json.dumps(document, indent=2, sort_keys=True) + "\n").encode()
 
 
-def write(
-    folder: Path, batch: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]
-) -> list[Path]:
+def write(folder: Path, batch: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> list[Path]:
     """Write the batch's two files; a file is there whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     content = journal_csv(batch, lines)

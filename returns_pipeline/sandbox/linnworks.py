@@ -48,8 +48,7 @@ SWITCHES: dict[str, tuple[Any, ...]] = {
 }
 
 _LIMIT_250 = frozenset(
-    "GetOrdersById GetOrderDetailsByNumOrderId GetOrderDetailsByReferenceId GetReturnItemsInfo "
-    "GetStockLevel_Batch GetItemChangesHistory GetStockItemIdsBySKU".split()
+    ["GetOrdersById", "GetOrderDetailsByNumOrderId", "GetOrderDetailsByReferenceId", "GetReturnItemsInfo", "GetStockLevel_Batch", "GetItemChangesHistory", "GetStockItemIdsBySKU"]
 )
 
 
@@ -289,7 +288,7 @@ class LinnworksState:
     def v2_orders(self, request: Request) -> object:
         """``GET /v2/orders``: the feed by last change, with search tokens."""
         size = _int(request.one("entriesPerPage") or "50")
-        if not 1 <= size <= 200:  # noqa: PLR2004
+        if not 1 <= size <= 200:
             msg = "entriesPerPage must be between 1 and 200"
             raise _Bad(msg)
         since = _instant(request.one("fromDate")) or _NEVER
@@ -412,7 +411,7 @@ class LinnworksState:
             )
         return item
 
-    def _product(self, sku: str, name: str) -> Any:  # noqa: ANN401
+    def _product(self, sku: str, name: str) -> Any:
         product = self.world.stock_items.get(sku)
         return getattr(product, name) if product else (0 if name == "int_id" else False)
 
@@ -462,7 +461,7 @@ class LinnworksState:
         """``CreateOrders``: unique by source, sub source and reference; 20 a call."""
         given = _object(request, "orders", "location")
         batch = given.get("orders")
-        if not isinstance(batch, list) or not 1 <= len(batch) <= 20:  # noqa: PLR2004
+        if not isinstance(batch, list) or not 1 <= len(batch) <= 20:
             msg = "orders: 1 to 20 orders"
             raise _Bad(msg)
         if given.get("location") not in {place.name for place in self.world.locations}:
@@ -475,7 +474,8 @@ class LinnworksState:
                 msg = "Source, SubSource and ReferenceNumber are needed"
                 raise _Bad(msg)
             twin = next(
-                (o for o in self.orders() if (o.source, o.sub_source, o.reference) == identity), None
+                (o for o in self.orders() if (o.source, o.sub_source, o.reference) == identity),
+                None,
             )
             if twin is not None:
                 if self.switches["create_orders_repeat"] == "same_id":
@@ -570,8 +570,9 @@ class LinnworksState:
     def changes_history(self, request: Request) -> object:
         """``GetItemChangesHistory``: newest first; ``locationId`` is needed."""
         place = request.one("locationId")
-        number, size = _int(request.one("pageNumber") or "1"), _int(
-            request.one("entriesPerPage") or "200"
+        number, size = (
+            _int(request.one("pageNumber") or "1"),
+            _int(request.one("entriesPerPage") or "200"),
         )
         if place is None or number < 1:
             msg = "locationId is needed and pageNumber begins with 1"
@@ -602,14 +603,21 @@ class LinnworksState:
     def search_returns(self, request: Request) -> object:
         """``SearchReturnsRefundsPaged``: 200 rows a page, three months at most."""
         since, until = _instant(request.one("from")), _instant(request.one("to"))
-        size, number = _int(request.one("numEntriesPerPage") or "50"), _int(
-            request.one("pageNum") or "1"
+        size, number = (
+            _int(request.one("numEntriesPerPage") or "50"),
+            _int(request.one("pageNum") or "1"),
         )
         kind = request.one("dateType") or "ALLDATES"
         if since is None or until is None or until - since > timedelta(days=93):
             msg = "from and to: at most three months"
             raise _Bad(msg)
-        if not 1 <= size <= 200 or kind not in {"ALLDATES", "BOOKED", "ACTIONED", "RECEIVED", "PROCESSED"}:  # noqa: PLR2004
+        if not 1 <= size <= 200 or kind not in {
+            "ALLDATES",
+            "BOOKED",
+            "ACTIONED",
+            "RECEIVED",
+            "PROCESSED",
+        }:
             msg = "numEntriesPerPage 1 to 200; dateType of the enumeration"
             raise _Bad(msg)
         rows = []
@@ -657,7 +665,12 @@ class LinnworksState:
     def create_rma(self, request: Request) -> object:
         """``CreateRMABooking``: books, moves nothing; a repetition books again."""
         given = _wrapped(
-            request, "ChannelInitiated", "OrderId", "ReturnItems", "ExchangeItems", "ResendItems",
+            request,
+            "ChannelInitiated",
+            "OrderId",
+            "ReturnItems",
+            "ExchangeItems",
+            "ResendItems",
             "Reference",
         )
         order, why = self._returnable(given)
@@ -805,7 +818,7 @@ class LinnworksState:
         product = self.world.stock_items.get(row.sku)
         return list(product.children) if product and product.children else [(row.sku, 1)]
 
-    def _move(  # noqa: PLR0913, PLR0917
+    def _move(
         self, sku: str, place: str, change: int, note: str, rma: _Rma | None, line: _Line | None
     ) -> None:
         self.levels[sku, place] += change
@@ -915,14 +928,14 @@ class LinnworksState:
         if over:
             return self._no_refund(over, "Other")
         self.next_refund += 1
-        refund = _Refund(
-            self.next_refund, self._guid()[:10].upper(), order, self.clock.now(), rows
-        )
+        refund = _Refund(self.next_refund, self._guid()[:10].upper(), order, self.clock.now(), rows)
         self.refunds[refund.header_id] = refund
         return self._refund_answer(refund, errors=[])
 
     def _over_paid(self, order: Order, rows: list[_RefundRow]) -> str:
-        earlier = [r for f in self.refunds.values() if f.order is order and not f.deleted for r in f.rows]
+        earlier = [
+            r for f in self.refunds.values() if f.order is order and not f.deleted for r in f.rows
+        ]
         for row in rows:
             if row.amount <= 0:
                 return "Amount must be positive"
@@ -1059,7 +1072,9 @@ class LinnworksState:
                     self.next_row += 1
                     place = self.location_id(one["location"])
                     lines.append(
-                        _Line(self.next_row, row, place, one["quantity"], 0, Decimal(0), "", "staff")
+                        _Line(
+                            self.next_row, row, place, one["quantity"], 0, Decimal(0), "", "staff"
+                        )
                     )
                 rma = self._book(order, lines, action.get("reference"), channel=False)
                 if action.get("action_too"):
@@ -1139,13 +1154,10 @@ class LinnworksState:
 
 
 _RETURN_ITEM = frozenset(
-    "OrderItemRowId ReturnLocation ReturnQuantity RefundAmount ScrapQuantity ReasonCategory "
-    "Reason ReasonTag SubReasonTag BatchInventoryId BinrackOverride RefundRowId Status".split()
+    ["OrderItemRowId", "ReturnLocation", "ReturnQuantity", "RefundAmount", "ScrapQuantity", "ReasonCategory", "Reason", "ReasonTag", "SubReasonTag", "BatchInventoryId", "BinrackOverride", "RefundRowId", "Status"]
 )
 _REFUND_LINE = frozenset(
-    "ReturnRowId OrderItemRowId RefundedUnit CancelledQuantity ExternalReference FreeTextOrNote "
-    "Amount Quantity ReasonTag SubReasonTag InsufficientRefundTag InsufficientRefundNote "
-    "ReasonCategory".split()
+    ["ReturnRowId", "OrderItemRowId", "RefundedUnit", "CancelledQuantity", "ExternalReference", "FreeTextOrNote", "Amount", "Quantity", "ReasonTag", "SubReasonTag", "InsufficientRefundTag", "InsufficientRefundNote", "ReasonCategory"]
 )
 
 _ROUTES: dict[tuple[str, str], tuple[str, Callable[[LinnworksState, Request], object]]] = {
@@ -1274,4 +1286,3 @@ def _status(header: str) -> dict[str, Any]:
             "EditableFields": [],
         },
     }
-

@@ -222,8 +222,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Answer."""
         self._answer()
 
-    do_POST = do_GET  # noqa: N815
-    do_DELETE = do_GET  # noqa: N815
+    do_POST = do_GET
+    do_DELETE = do_GET
 
     def _answer(self) -> None:
         parts = urlsplit(self.path)
@@ -302,7 +302,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(response.status)
         for name, value in (headers or {}).items():
             self.send_header(name, value)
-        if response.body or response.status != 204:  # noqa: PLR2004
+        if response.body or response.status != 204:
             self.send_header("Content-Type", response.content_type)
         self.send_header("Content-Length", str(len(response.body)))
         self.end_headers()

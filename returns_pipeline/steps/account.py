@@ -28,7 +28,7 @@ def account(engine: sa.Engine) -> dict[str, Any]:
         names = records.location_names(connection)
 
         def rows(query: sa.Select[Any]) -> list[dict[str, Any]]:
-            return [dict(row._mapping) for row in connection.execute(query)]  # noqa: SLF001
+            return [dict(row._mapping) for row in connection.execute(query)]
 
         count = sa.func.count()
         restocked = rows(
@@ -90,7 +90,10 @@ def account(engine: sa.Engine) -> dict[str, Any]:
             ),
             "batches": rows(
                 sa.select(
-                    t.batches.c.batch_id, t.batches.c.state, t.batches.c.currency, t.batches.c.totals
+                    t.batches.c.batch_id,
+                    t.batches.c.state,
+                    t.batches.c.currency,
+                    t.batches.c.totals,
                 ).order_by(t.batches.c.business_date, t.batches.c.batch_id)
             ),
             "exceptions": rows(
@@ -124,7 +127,7 @@ def exceptions_list(
     if code:
         query = query.where(columns.code == code.upper())
     with reading(engine) as connection:
-        return [_exception(row._mapping) for row in connection.execute(query)]  # noqa: SLF001
+        return [_exception(row._mapping) for row in connection.execute(query)]
 
 
 def _exception(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -294,7 +297,7 @@ def _batch_line(connection: sa.Connection, key: str) -> dict[str, Any] | None:
 def _unit_story(connection: sa.Connection, unit: str) -> dict[str, Any]:
     def of(table: sa.Table, *order: sa.ColumnElement[Any]) -> list[dict[str, Any]]:
         query = sa.select(table).where(table.c.unit_key == unit).order_by(*order)
-        return [_plain(row._mapping) for row in connection.execute(query)]  # noqa: SLF001
+        return [_plain(row._mapping) for row in connection.execute(query)]
 
     found = of(t.return_items)
     intents = t.intents.c
@@ -307,9 +310,14 @@ def _unit_story(connection: sa.Connection, unit: str) -> dict[str, Any]:
     acts = connection.execute(
         sa.select(t.attempts, intents.kind, intents.state, intents.reference)
         .join_from(t.attempts, t.intents, t.attempts.c.intent_key == intents.intent_key)
-        .where(sa.or_(intents.intent_key.in_(keys), intents.intent_key.in_(
-            sa.select(t.intents.c.depends_on).where(t.intents.c.intent_key.in_(keys))
-        )))
+        .where(
+            sa.or_(
+                intents.intent_key.in_(keys),
+                intents.intent_key.in_(
+                    sa.select(t.intents.c.depends_on).where(t.intents.c.intent_key.in_(keys))
+                ),
+            )
+        )
         .order_by(t.attempts.c.id)
     )
     raw = t.raw_payloads.c
@@ -328,10 +336,10 @@ def _unit_story(connection: sa.Connection, unit: str) -> dict[str, Any]:
         "exchange_orders": of(t.exchange_orders),
         "refunds": of(t.refunds_due),
         "postings": of(t.postings, t.postings.c.id),
-        "acts": [_plain(row._mapping) for row in acts],  # noqa: SLF001
+        "acts": [_plain(row._mapping) for row in acts],
         "exceptions": _exceptions_of(connection, unit),
         "payloads": [
-            {**_plain(row._mapping), "body": json.loads(row.body)}  # noqa: SLF001
+            {**_plain(row._mapping), "body": json.loads(row.body)}
             for row in payloads
         ],
     }
@@ -341,7 +349,7 @@ def _exceptions_of(connection: sa.Connection, unit: str) -> list[dict[str, Any]]
     columns = t.exceptions.c
     query = sa.select(t.exceptions).where(columns.unit_keys.contains(json.dumps(unit)))
     return [
-        {**_exception(row._mapping), "resolution": row.resolution}  # noqa: SLF001
+        {**_exception(row._mapping), "resolution": row.resolution}
         for row in connection.execute(query.order_by(columns.id))
     ]
 
@@ -350,7 +358,5 @@ def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _text(value) for name, value in row.items()}
 
 
-def _text(value: Any) -> Any:  # noqa: ANN401
+def _text(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date | datetime) else value
-
-

@@ -15,8 +15,8 @@ import sqlalchemy as sa
 from returns_pipeline.dispatch import intend
 from returns_pipeline.dispatch.protocol import Dispatcher
 from returns_pipeline.dispatch.writes import all_writes
-from returns_pipeline.storage import tables as t
 from returns_pipeline.steps.runtime import Runtime
+from returns_pipeline.storage import tables as t
 
 RESTOCK_KINDS = ("rma_booking", "rma_action")
 EXCHANGE_KINDS = ("exchange_create",)

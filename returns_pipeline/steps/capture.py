@@ -19,10 +19,10 @@ import sqlalchemy as sa
 from returns_pipeline.dispatch import readings
 from returns_pipeline.normalise import happy_returns as hr
 from returns_pipeline.normalise import linnworks as lw
+from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.bulk import upsert
-from returns_pipeline.steps.runtime import Runtime
 
 RETURN = "happy_returns.return"
 OUTBOUND = "happy_returns.outbound"
@@ -45,9 +45,7 @@ class Received:
     unknown_fields: str = ""
 
 
-def store(
-    connection: sa.Connection, payloads: Iterable[Received], *, run_id: str
-) -> int:
+def store(connection: sa.Connection, payloads: Iterable[Received], *, run_id: str) -> int:
     """Append the payloads that differ from the last of their kind; how many did."""
     by_source: dict[str, dict[str, Received]] = {}
     for payload in payloads:
@@ -117,7 +115,7 @@ def order_payloads(rt: Runtime) -> dict[str, int]:
     return {"read": read, "changed": stored}
 
 
-def _order_payload(raw: Any, source: str, now: datetime) -> Received:  # noqa: ANN401
+def _order_payload(raw: Any, source: str, now: datetime) -> Received:
     content = bytes(raw)
     try:
         body, drift = lw.redact_order(content), ""
@@ -211,23 +209,17 @@ def return_payloads(rt: Runtime) -> dict[str, int]:
     return dict(counts)
 
 
-def _unit_payloads(
-    raws: Iterable[Any], source: str, rt: Runtime, now: datetime
-) -> list[Received]:
+def _unit_payloads(raws: Iterable[Any], source: str, rt: Runtime, now: datetime) -> list[Received]:
     contents = [bytes(raw) for raw in raws]
     keys = hr.unit_keys(contents, rt.policy.happy_returns)
     found = []
     for key, content in zip(keys, contents, strict=True):
         body, unknown = hr.redact(content, rt.policy.happy_returns.fields)
-        found.append(
-            Received(source, key, hr.content_hash(content), body, now, "\n".join(unknown))
-        )
+        found.append(Received(source, key, hr.content_hash(content), body, now, "\n".join(unknown)))
     return found
 
 
-def _questions(
-    connection: sa.Connection, rt: Runtime, now: datetime
-) -> list[tuple[str, str]]:
+def _questions(connection: sa.Connection, rt: Runtime, now: datetime) -> list[tuple[str, str]]:
     paced = rt.settings.happy_returns is None or rt.settings.happy_returns.rate > 0
     watch = t.watch_list.c
     query = (
@@ -259,4 +251,3 @@ def _asked(connection: sa.Connection, keys: list[str], rt: Runtime, now: datetim
         .where(watch.is_active, watch.reason == "shipped", watch.closes_at <= now)
         .values(is_active=False)
     )
-

@@ -20,10 +20,10 @@ from returns_pipeline.domain import disposition as disposition_rules
 from returns_pipeline.domain import exceptions as rules
 from returns_pipeline.domain import reconciliation
 from returns_pipeline.domain.model import ExceptionRaised, Severity
+from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.bulk import upsert
-from returns_pipeline.steps.runtime import Runtime
 
 Raised = Iterator[ExceptionRaised]
 
@@ -32,10 +32,10 @@ Raised = Iterator[ExceptionRaised]
 
 
 def _unit(
-    row: Any,  # noqa: ANN401
+    row: Any,
     code: str,
     message: str,
-    **more: Any,  # noqa: ANN401
+    **more: Any,
 ) -> ExceptionRaised:
     return ExceptionRaised(
         code=code,
@@ -105,9 +105,7 @@ def _unknown_fields(connection: sa.Connection, _rt: Runtime, now: datetime) -> R
         raw.unknown_fields != "", raw.fetched_at > now - timedelta(days=3)
     )
     by_field: Counter[tuple[str, str]] = Counter()
-    for source, names, count in connection.execute(
-        query.group_by(raw.source, raw.unknown_fields)
-    ):
+    for source, names, count in connection.execute(query.group_by(raw.source, raw.unknown_fields)):
         for name in names.split("\n"):
             by_field[source, name] += count
     for (source, name), count in sorted(by_field.items()):
@@ -255,9 +253,7 @@ def _half_done(connection: sa.Connection, _rt: Runtime, _now: datetime) -> Raise
 
 
 def _settings(connection: sa.Connection, rt: Runtime, _now: datetime) -> Raised:
-    problems = disposition_rules.location_problems(
-        rt.policy, records.location_names(connection)
-    )
+    problems = disposition_rules.location_problems(rt.policy, records.location_names(connection))
     for problem in problems:
         yield ExceptionRaised(code="CONFIG_CONTRADICTION", key=problem, message=problem)
 
@@ -301,9 +297,7 @@ def exceptions(rt: Runtime) -> dict[str, int]:
     now = rt.now()
     with rt.engine.begin() as connection:
         raised = [e for predicate in _PREDICATES for e in predicate(connection, rt, now)]
-        return _refresh(
-            connection, raised, rt, now, belongs=lambda row: not _read_back(row)
-        )
+        return _refresh(connection, raised, rt, now, belongs=lambda row: not _read_back(row))
 
 
 def _read_back(row: Mapping[str, Any]) -> bool:
@@ -322,9 +316,9 @@ def _refresh(
     columns = t.exceptions.c
     query = sa.select(t.exceptions).where(columns.status.in_(("open", "ack", "snoozed")))
     open_rows = {
-        (row.code, row.key): row._mapping  # noqa: SLF001
+        (row.code, row.key): row._mapping
         for row in connection.execute(query)
-        if belongs(row._mapping)  # noqa: SLF001
+        if belongs(row._mapping)
     }
     found: dict[tuple[str, str], ExceptionRaised] = {}
     for one in raised:
@@ -471,9 +465,7 @@ def _not_yet_ledgered(connection: sa.Connection, keys: list[str]) -> set[str]:
     return late
 
 
-def _watch_less(
-    connection: sa.Connection, done: list[str], units: Mapping[str, Any]
-) -> None:
+def _watch_less(connection: sa.Connection, done: list[str], units: Mapping[str, Any]) -> None:
     """Orders without an open return are asked for less often again."""
     keys = {units[key].order_key for key in done}
     items, watch = t.return_items.c, t.watch_list.c

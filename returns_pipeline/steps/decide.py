@@ -35,10 +35,10 @@ from returns_pipeline.domain.model import (
     RefundType,
     Unit,
 )
+from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.bulk import upsert
-from returns_pipeline.steps.runtime import Runtime
 
 _ENDED = ("cancelled", "expired")
 
@@ -437,9 +437,7 @@ def exchanges(rt: Runtime) -> dict[str, int]:
             verdict = gate_rules.exchange_gate(unit, found.match, decided, rt.policy)
             if isinstance(verdict, Cleared) and isinstance(found.match, Matched):
                 order = work.orders[found.match.order_id]
-                result = exchange_rules.exchange_order(
-                    unit, found.match, order, verdict, rt.policy
-                )
+                result = exchange_rules.exchange_order(unit, found.match, order, verdict, rt.policy)
                 if isinstance(result, Held):
                     verdict = result
                 else:
@@ -525,9 +523,7 @@ def refunds(rt: Runtime) -> dict[str, int]:
     return {"computed": len(rows), **gates.held}
 
 
-def _refund_verdict(
-    unit: Unit, match: Match, decided: Decided | Held | None, rt: Runtime
-) -> Gate:
+def _refund_verdict(unit: Unit, match: Match, decided: Decided | Held | None, rt: Runtime) -> Gate:
     if unit.refund_type is RefundType.EXCHANGE:
         return gate_rules.exchange_gate(unit, match, decided, rt.policy)
     left = gate_rules.money_left(unit, rt.policy)
@@ -557,9 +553,7 @@ class _SoFar:
         self.extras.add((unit.return_id, due.order_id))
 
 
-def _refunded_so_far(
-    connection: sa.Connection, work: _Work, pending: Mapping[str, Unit]
-) -> _SoFar:
+def _refunded_so_far(connection: sa.Connection, work: _Work, pending: Mapping[str, Unit]) -> _SoFar:
     so_far = _SoFar()
     ids = {
         found.match.order_id

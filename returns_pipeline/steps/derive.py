@@ -19,11 +19,11 @@ from returns_pipeline.domain.calendar import business_date
 from returns_pipeline.domain.model import Unit
 from returns_pipeline.normalise import happy_returns as hr
 from returns_pipeline.normalise import linnworks as lw
+from returns_pipeline.steps.capture import ORDER_V1, ORDER_V2, OUTBOUND, RETURN
+from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.bulk import upsert
-from returns_pipeline.steps.capture import ORDER_V1, ORDER_V2, OUTBOUND, RETURN
-from returns_pipeline.steps.runtime import Runtime
 
 _CHUNK = 10_000
 
@@ -292,9 +292,7 @@ def _write_returns(
     )
 
 
-def _watch_open(
-    connection: sa.Connection, fresh: list[Unit], rt: Runtime, now: datetime
-) -> None:
+def _watch_open(connection: sa.Connection, fresh: list[Unit], rt: Runtime, now: datetime) -> None:
     # The outbound feed may name orders that the mirror does not have yet.
     closes = now + rt.policy.happy_returns.return_window
     rows = {
@@ -345,5 +343,3 @@ def receipts(rt: Runtime) -> dict[str, int]:
         )
         upsert(connection, t.receipts, columns, rows)
     return {"received": len(rows)}
-
-

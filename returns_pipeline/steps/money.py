@@ -31,10 +31,10 @@ from returns_pipeline.domain.model import (
     StockEffect,
 )
 from returns_pipeline.reporting import journal as journal_files
+from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.bulk import upsert
-from returns_pipeline.steps.runtime import Runtime
 
 
 class BatchBreaker(Exception):
@@ -46,7 +46,9 @@ def postings(rt: Runtime) -> dict[str, int]:
     now = rt.now()
     with rt.engine.begin() as connection:
         refunds = _unledgered(connection, t.refunds_due)
-        moved = _unledgered(connection, t.stock_adjustments, t.stock_adjustments.c.state == "posted")
+        moved = _unledgered(
+            connection, t.stock_adjustments, t.stock_adjustments.c.state == "posted"
+        )
         keys = {row["unit_key"] for row in (*refunds, *moved)}
         units = records.units_by_key(connection, keys)
         decisions = records.decisions_of(connection, keys)
@@ -60,7 +62,9 @@ def postings(rt: Runtime) -> dict[str, int]:
             unit = units[row["unit_key"]]
             result = posting_rules.refund_postings(
                 refund_of(row),
-                Executor.HAPPY_RETURNS if row["executor"] == "happy_returns" else Executor.LINNWORKS,
+                Executor.HAPPY_RETURNS
+                if row["executor"] == "happy_returns"
+                else Executor.LINNWORKS,
                 costs.get(row["row_id"]),
                 rt.policy,
                 received=unit.received is not None or unit.returnless,
@@ -103,7 +107,7 @@ def _unledgered(
     connection: sa.Connection, table: sa.Table, *where: sa.ColumnElement[bool]
 ) -> list[Mapping[str, Any]]:
     query = sa.select(table).where(~table.c.is_ledgered, *where).order_by(table.c.id)
-    return [row._mapping for row in connection.execute(query)]  # noqa: SLF001
+    return [row._mapping for row in connection.execute(query)]
 
 
 def refund_of(row: Mapping[str, Any]) -> RefundDue:
@@ -160,9 +164,7 @@ def _as_posted(decided: Decided, row: Mapping[str, Any]) -> Decided:
 
 def _unit_costs(connection: sa.Connection, row_ids: set[str]) -> dict[str, int]:
     lines = t.order_lines.c
-    query = sa.select(lines.row_id, lines.unit_cost_minor).where(
-        lines.unit_cost_minor.is_not(None)
-    )
+    query = sa.select(lines.row_id, lines.unit_cost_minor).where(lines.unit_cost_minor.is_not(None))
     return {row[0]: row[1] for row in records.in_chunks(connection, query, lines.row_id, row_ids)}
 
 
@@ -328,7 +330,7 @@ def _next_number(already: list[str], entity: str, currency: str) -> str:
     return next(f"{n:02d}" for n in range(100) if f"{n:02d}" not in taken)
 
 
-def _posting_of(row: Any) -> Posting:  # noqa: ANN401
+def _posting_of(row: Any) -> Posting:
     return Posting(
         posting_key=row.posting_key,
         unit_key=row.unit_key,
@@ -417,9 +419,7 @@ def _write_batch(
         )
         to_send = sa.and_(due.executor == "linnworks", due.amount_minor > 0)
         connection.execute(
-            sa.update(t.refunds_due)
-            .where(mine, to_send)
-            .values(state="batched", batch_id=batch.id)
+            sa.update(t.refunds_due).where(mine, to_send).values(state="batched", batch_id=batch.id)
         )
         connection.execute(
             sa.update(t.refunds_due)
@@ -458,8 +458,8 @@ def journal(rt: Runtime, day: date, folder: Path) -> list[Path]:
             written.extend(
                 journal_files.write(
                     folder,
-                    header._mapping,  # noqa: SLF001
-                    [row._mapping for row in rows],  # noqa: SLF001
+                    header._mapping,
+                    [row._mapping for row in rows],
                 )
             )
     return written

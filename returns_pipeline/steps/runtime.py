@@ -34,9 +34,7 @@ class Runtime:
     before a step needs it.
     """
 
-    def __init__(
-        self, settings: Settings, *, run_id: str, progress: Progress = silent
-    ) -> None:
+    def __init__(self, settings: Settings, *, run_id: str, progress: Progress = silent) -> None:
         """Open the database.
 
         Raises:

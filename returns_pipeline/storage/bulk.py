@@ -50,7 +50,7 @@ def upsert(
         names = ", ".join(columns)
         marks = ", ".join("?" for _ in columns)
         connection.exec_driver_sql(
-            f"INSERT INTO {table.name} ({names}) VALUES ({marks}){tail}",  # noqa: S608
+            f"INSERT INTO {table.name} ({names}) VALUES ({marks}){tail}",
             list(_sqlite_rows(table, columns, rows)),
         )
 
@@ -101,7 +101,7 @@ def _copy_and_merge(
     stage = f"incoming_{table.name}"
     connection.exec_driver_sql(f"DROP TABLE IF EXISTS pg_temp.{stage}")
     connection.exec_driver_sql(
-        f"CREATE TEMPORARY TABLE {stage} ON COMMIT DROP AS "  # noqa: S608
+        f"CREATE TEMPORARY TABLE {stage} ON COMMIT DROP AS "
         f"SELECT {names} FROM {table.name} WITH NO DATA"
     )
     driver: Any = connection.connection.driver_connection
@@ -109,7 +109,7 @@ def _copy_and_merge(
         for row in rows:
             copy.write_row(row)
     connection.exec_driver_sql(
-        f"INSERT INTO {table.name} ({names}) SELECT {names} FROM {stage}{tail}"  # noqa: S608
+        f"INSERT INTO {table.name} ({names}) SELECT {names} FROM {stage}{tail}"
     )
 
 

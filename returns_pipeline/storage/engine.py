@@ -35,7 +35,7 @@ def connect(url: str) -> sa.Engine:
     return engine
 
 
-def _configure(connection: Any, _record: object) -> None:  # noqa: ANN401
+def _configure(connection: Any, _record: object) -> None:
     # The driver must not begin transactions by itself: _begin does.
     connection.isolation_level = None
     cursor = connection.cursor()

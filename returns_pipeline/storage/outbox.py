@@ -178,7 +178,7 @@ def claim(
     return intent
 
 
-def move(  # noqa: PLR0913
+def move(
     connection: sa.Connection,
     intent: Intent,
     state: str,
@@ -246,9 +246,7 @@ def expire_leases(engine: sa.Engine, *, now: datetime, run_id: str) -> int:
     return len(found)
 
 
-def unknowns(
-    engine: sa.Engine, kinds: Collection[str], *, sent_before: datetime
-) -> list[Intent]:
+def unknowns(engine: sa.Engine, kinds: Collection[str], *, sent_before: datetime) -> list[Intent]:
     """Unknown intents that have rested long enough to be read back, oldest first."""
     columns = t.intents.c
     query = (
@@ -288,9 +286,7 @@ def corrupt(connection: sa.Connection) -> list[str]:
     ]
 
 
-def put_aside(
-    connection: sa.Connection, key: str, *, now: datetime, run_id: str, why: str
-) -> None:
+def put_aside(connection: sa.Connection, key: str, *, now: datetime, run_id: str, why: str) -> None:
     """Take an intent out of the queue for a person, whatever its state."""
     connection.execute(
         sa.update(t.intents)

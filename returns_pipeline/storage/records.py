@@ -181,9 +181,7 @@ def units_of_orders(connection: sa.Connection, order_keys: Iterable[str]) -> lis
     return [unit_of(row) for row in found]
 
 
-def write_units(
-    connection: sa.Connection, units: Collection[Unit], *, now: datetime
-) -> None:
+def write_units(connection: sa.Connection, units: Collection[Unit], *, now: datetime) -> None:
     """Insert or overwrite units; each is open again, since something about it is new."""
     rows = [(*unit_row(unit), now, now, True) for unit in units]
     upsert(connection, t.return_items, _WRITTEN, rows, key=("unit_key",), update=_UPDATED)
@@ -304,7 +302,7 @@ def matches_of(connection: sa.Connection, keys: Iterable[str]) -> dict[str, Stor
     """The stored matches of these units."""
     query = sa.select(t.matches)
     return {
-        row.unit_key: StoredMatch(_match_of(row._mapping), row.since_at)  # noqa: SLF001
+        row.unit_key: StoredMatch(_match_of(row._mapping), row.since_at)
         for row in in_chunks(connection, query, t.matches.c.unit_key, keys)
     }
 
@@ -378,7 +376,14 @@ def decisions_of(connection: sa.Connection, keys: Iterable[str]) -> dict[str, St
         connection, query, columns.unit_key, keys
     ):
         decided = Decided(
-            key, code, Disposition(disposition), StockEffect(effect), location, sellable, refund, role
+            key,
+            code,
+            Disposition(disposition),
+            StockEffect(effect),
+            location,
+            sellable,
+            refund,
+            role,
         )
         latest[key] = StoredDecision(sequence, decided)
     return latest
@@ -391,7 +396,7 @@ def rows_of(
     found: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     query = sa.select(table)
     for row in in_chunks(connection, query, table.c.unit_key, keys):
-        found[row.unit_key].append(row._mapping)  # noqa: SLF001
+        found[row.unit_key].append(row._mapping)
     return found
 
 

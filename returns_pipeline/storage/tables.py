@@ -396,14 +396,10 @@ refunds_due = Table(
     Column("policy_hash", Text, nullable=False),
     Column("created_at", Instant, nullable=False),
     CheckConstraint("amount_minor >= 0", name="amount"),
-    CheckConstraint(
-        "amount_minor = goods_minor + shipping_minor - fee_minor", name="parts"
-    ),
+    CheckConstraint("amount_minor = goods_minor + shipping_minor - fee_minor", name="parts"),
     comment="What each unit is owed; carried out once, by one declared executor.",
 )
-_partial(
-    "ix_refunds_due_open", refunds_due.c.business_date, where="state IN ('due', 'batched')"
-)
+_partial("ix_refunds_due_open", refunds_due.c.business_date, where="state IN ('due', 'batched')")
 _partial("ix_refunds_due_unledgered", refunds_due.c.unit_key, where="NOT is_ledgered")
 Index("ix_refunds_due_order_id", refunds_due.c.order_id)
 Index("ix_refunds_due_batch_id", refunds_due.c.batch_id)

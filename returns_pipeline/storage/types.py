@@ -37,14 +37,14 @@ class Instant(TypeDecorator[datetime]):
             return dialect.type_descriptor(sa.DateTime(timezone=True))
         return dialect.type_descriptor(sa.String(27))
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:  # noqa: ANN401
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
         """Refuse naive instants; write UTC."""
         if value is None:
             return None
         text = instant_text(value)
         return value.astimezone(UTC) if dialect.name == "postgresql" else text
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ANN401, ARG002
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ARG002
         """Give back an aware UTC instant."""
         if value is None:
             return None
