@@ -1,0 +1,1 @@
+"""One module a movement of the schema, numbered, frozen once released."""
