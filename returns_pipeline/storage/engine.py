@@ -16,23 +16,90 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event
 
+# What the drivers say, in part, and what to do about it.
+_REMEDIES = (
+    ("locked", "another program holds it: let it end, then run this again"),
+    ("readonly", "make the file and its folder writable for this user"),
+    ("read-only", "make the database writable for this user"),
+    ("not a database", "the file is something else: name another one in RETURNS_DATABASE_URL"),
+    ("permission denied", "let the user create tables there, or name another one"),
+    ("disk is full", "make room on the disk"),
+    ("No space left", "make room on the disk"),
+)
+_USUAL = "check RETURNS_DATABASE_URL and that the server or folder is there"
 
-class DatabaseUnusable(Exception):
-    """The database cannot be used as it is; the message names the remedy."""
+
+class DatabaseUnusable(Exception):  # noqa: N818 - it says what is the case
+    """The database cannot be used as it is; the message names the remedy, never a secret."""
 
 
 def connect(url: str) -> sa.Engine:
-    """An engine for the URL. The folder of an SQLite file is made."""
+    """An engine for the URL. The folder of an SQLite file is made.
+
+    Raises:
+        DatabaseUnusable: When the URL names no database this program can use.
+    """
+    parsed = _parsed(url)
     # Bound values may be personal or secret: they never enter an error's text.
-    if not url.startswith("sqlite"):
-        return sa.create_engine(url, hide_parameters=True, pool_pre_ping=True)
-    path = sa.make_url(url).database
-    if path and path != ":memory:":
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(url, hide_parameters=True)
+    if parsed.get_backend_name() == "postgresql":
+        return sa.create_engine(parsed, hide_parameters=True, pool_pre_ping=True)
+    path = parsed.database
+    if path and path != ":memory:" and not path.startswith("file:"):
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            msg = f"cannot make the folder of {path} ({error.strerror}): {_USUAL}"
+            raise DatabaseUnusable(msg) from error
+    engine = sa.create_engine(parsed, hide_parameters=True)
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
     return engine
+
+
+def _parsed(url: str) -> sa.URL:
+    try:
+        parsed = sa.make_url(url)
+        backend = parsed.get_backend_name()
+    except (sa.exc.ArgumentError, ValueError):
+        backend, parsed = "", None
+    if parsed is None or backend not in {"sqlite", "postgresql"}:
+        msg = (
+            "RETURNS_DATABASE_URL is not a database this program can use: give "
+            "sqlite:///path/to/file.db or postgresql://user:password@host/name"
+        )
+        raise DatabaseUnusable(msg)
+    if "@" in (parsed.host or ""):
+        # The rest of the password is read as the host, which errors would print.
+        msg = "RETURNS_DATABASE_URL: write an @ in the password as %40 (and / as %2F, : as %3A)"
+        raise DatabaseUnusable(msg)
+    if backend == "postgresql":
+        return parsed.set(drivername="postgresql+psycopg")  # the driver that has COPY
+    return parsed
+
+
+def named(url: sa.URL) -> str:
+    """A database's name for messages: neither user nor password nor options."""
+    if url.get_backend_name() == "sqlite":
+        return f"{url.database}"
+    return f"{url.database} on {url.host or 'the local socket'}"
+
+
+@contextmanager
+def usable(engine: sa.Engine) -> Iterator[None]:
+    """Turn the driver's complaints about the database as a whole into a reason and a remedy.
+
+    Raises:
+        DatabaseUnusable: When it cannot be reached, read or written.
+    """
+    try:
+        yield
+    except sa.exc.DatabaseError as error:
+        reason = (str(error.orig).strip().splitlines() or ["no reason given"])[0]
+        remedy = next((what for sign, what in _REMEDIES if sign in reason), "")
+        if not remedy and not isinstance(error, sa.exc.OperationalError):
+            raise  # a statement is wrong, not the database
+        msg = f"cannot use the database {named(engine.url)} ({reason}): {remedy or _USUAL}"
+        raise DatabaseUnusable(msg) from error
 
 
 def _configure(connection: Any, _record: object) -> None:

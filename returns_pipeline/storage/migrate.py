@@ -13,33 +13,43 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from returns_pipeline.storage.engine import DatabaseUnusable
+from returns_pipeline.storage.engine import DatabaseUnusable, named, reading, usable
 
 _HERE = Path(__file__).parent / "migrations"
+# Any number will do, as long as every release takes the same one.
+_LOCK = 7_214_365_092
 
 
 def _config() -> Config:
     config = Config()
-    config.set_main_option("script_location", str(_HERE))
+    config.set_main_option("script_location", str(_HERE).replace("%", "%%"))
     return config
 
 
 def upgrade(engine: sa.Engine) -> tuple[str | None, str]:
-    """Apply what is missing; gives the version before and after.
+    """Apply what is missing, all or nothing; gives the version before and after.
+
+    Programs that upgrade the same database at once queue: the later ones find it done.
 
     Raises:
-        DatabaseUnusable: When the database cannot be reached or written.
+        DatabaseUnusable: When the database cannot be reached or written, or is not ours.
     """
-    head = ScriptDirectory.from_config(_config()).get_current_head() or ""
-    try:
-        with engine.begin() as connection:
-            before = MigrationContext.configure(connection).get_current_revision()
-            if before != head:
-                config = _config()
-                config.attributes["connection"] = connection
-                command.upgrade(config, "head")
-    except sa.exc.OperationalError as error:
-        raise DatabaseUnusable(_unreachable(engine, error)) from error
+    head = _head()
+    with usable(engine), engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+        before = MigrationContext.configure(connection).get_current_revision()
+        if before is None and (tables := sa.inspect(connection).get_table_names()):
+            msg = (
+                f"the database {named(engine.url)} holds {len(tables)} tables that are not "
+                f"this program's (such as {min(tables)}): give it a database of its own"
+            )
+            raise DatabaseUnusable(msg)
+        if before != head:
+            _refuse_unknown(engine, before)
+            config = _config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
     return before, head
 
 
@@ -49,21 +59,27 @@ def require_current(engine: sa.Engine) -> None:
     Raises:
         DatabaseUnusable: Naming the remedy.
     """
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    try:
-        with engine.connect().execution_options(read_only=True) as connection:
-            current = MigrationContext.configure(connection).get_current_revision()
-    except sa.exc.OperationalError as error:
-        raise DatabaseUnusable(_unreachable(engine, error)) from error
+    head = _head()
+    with usable(engine), reading(engine) as connection:
+        current = MigrationContext.configure(connection).get_current_revision()
     if current != head:
+        _refuse_unknown(engine, current)
         state = "has no tables yet" if current is None else f"is at version {current}, not {head}"
-        msg = f"the database {engine.url.render_as_string()} {state}: run `returns-pipeline db upgrade`"
+        msg = f"the database {named(engine.url)} {state}: run `returns-pipeline db upgrade`"
         raise DatabaseUnusable(msg)
 
 
-def _unreachable(engine: sa.Engine, error: sa.exc.OperationalError) -> str:
-    reason = str(error.orig).strip().splitlines()[0]
-    return (
-        f"cannot use the database {engine.url.render_as_string()} ({reason}): "
-        "check RETURNS_DATABASE_URL and that the server or folder is there"
-    )
+def _head() -> str:
+    return ScriptDirectory.from_config(_config()).get_current_head() or ""
+
+
+def _refuse_unknown(engine: sa.Engine, version: str | None) -> None:
+    script = ScriptDirectory.from_config(_config())
+    known = {revision.revision for revision in script.walk_revisions()}
+    if version is not None and version not in known:
+        msg = (
+            f"the database {named(engine.url)} is at version {version}, which this program does "
+            "not know: it is another program's, or a newer release's; use that release, or "
+            "another database"
+        )
+        raise DatabaseUnusable(msg)

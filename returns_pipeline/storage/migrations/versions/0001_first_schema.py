@@ -154,7 +154,7 @@ def _orders() -> None:
         sa.Column("is_unlinked", sa.Boolean(), nullable=False),
         sa.Column("is_batched", sa.Boolean(), nullable=False),
         sa.Column("parent_row_id", sa.Text()),
-        sa.CheckConstraint("quantity >= 0", name="ck_order_lines_quantity"),
+        sa.CheckConstraint("quantity >= 0", name=op.f("ck_order_lines_quantity")),
         sa.ForeignKeyConstraint(["order_id"], ["orders.order_id"], name="fk_order_lines_order_id"),
         sa.PrimaryKeyConstraint("row_id", name="pk_order_lines"),
         comment="Order item rows; a bundle's children name their parent.",
@@ -270,7 +270,7 @@ def _decisions() -> None:
         sa.Column("decided_at", INSTANT, nullable=False),
         sa.CheckConstraint(
             "(outcome = 'matched') = (row_id IS NOT NULL AND unit_no IS NOT NULL)",
-            name="ck_matches_matched_has_row",
+            name=op.f("ck_matches_matched_has_row"),
         ),
         sa.PrimaryKeyConstraint("id", name="pk_matches"),
         sa.UniqueConstraint("row_id", "unit_no", name="uq_matches_row_unit"),
@@ -329,15 +329,15 @@ def _decisions() -> None:
         sa.Column("rma_header_id", BIG),
         sa.Column("rma_row_id", BIG),
         sa.Column("posted_at", INSTANT),
-        sa.Column("is_ledgered", sa.Boolean(), server_default=sa.text("0"), nullable=False),
+        sa.Column("is_ledgered", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("note", sa.Text(), server_default="", nullable=False),
         sa.Column("policy_hash", sa.Text(), nullable=False),
         sa.Column("created_at", INSTANT, nullable=False),
         sa.CheckConstraint(
-            "(state = 'posted') = (posted_at IS NOT NULL)", name="ck_stock_adjustments_posted"
+            "(state = 'posted') = (posted_at IS NOT NULL)", name=op.f("ck_stock_adjustments_posted")
         ),
-        sa.CheckConstraint("quantity = 1", name="ck_stock_adjustments_one_unit"),
-        sa.CheckConstraint("scrap_quantity IN (0, 1)", name="ck_stock_adjustments_scrap"),
+        sa.CheckConstraint("quantity = 1", name=op.f("ck_stock_adjustments_one_unit")),
+        sa.CheckConstraint("scrap_quantity IN (0, 1)", name=op.f("ck_stock_adjustments_scrap")),
         sa.PrimaryKeyConstraint("id", name="pk_stock_adjustments"),
         sa.UniqueConstraint("adjustment_key", name="uq_stock_adjustments_adjustment_key"),
         comment="Each unit's stock movement; one restock a unit, ever.",
@@ -390,14 +390,15 @@ def _decisions() -> None:
         sa.Column("intent_key", sa.Text()),
         sa.Column("refund_header_id", BIG),
         sa.Column("settled_at", INSTANT),
-        sa.Column("is_ledgered", sa.Boolean(), server_default=sa.text("0"), nullable=False),
+        sa.Column("is_ledgered", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("note", sa.Text(), server_default="", nullable=False),
         sa.Column("policy_hash", sa.Text(), nullable=False),
         sa.Column("created_at", INSTANT, nullable=False),
         sa.CheckConstraint(
-            "amount_minor = goods_minor + shipping_minor - fee_minor", name="ck_refunds_due_parts"
+            "amount_minor = goods_minor + shipping_minor - fee_minor",
+            name=op.f("ck_refunds_due_parts"),
         ),
-        sa.CheckConstraint("amount_minor >= 0", name="ck_refunds_due_amount"),
+        sa.CheckConstraint("amount_minor >= 0", name=op.f("ck_refunds_due_amount")),
         sa.PrimaryKeyConstraint("id", name="pk_refunds_due"),
         sa.UniqueConstraint("refund_key", name="uq_refunds_due_refund_key"),
         sa.UniqueConstraint("unit_key", name="uq_refunds_due_unit_key"),
@@ -430,7 +431,7 @@ def _decisions() -> None:
         sa.Column("policy_hash", sa.Text(), nullable=False),
         sa.Column("created_at", INSTANT, nullable=False),
         sa.CheckConstraint(
-            "is_even = (unit_price_minor = 0)", name="ck_exchange_orders_even_is_free"
+            "is_even = (unit_price_minor = 0)", name=op.f("ck_exchange_orders_even_is_free")
         ),
         sa.PrimaryKeyConstraint("id", name="pk_exchange_orders"),
         sa.UniqueConstraint("exchange_key", name="uq_exchange_orders_exchange_key"),
@@ -461,8 +462,8 @@ def _money() -> None:
         sa.Column("line_number", sa.Integer()),
         sa.Column("policy_hash", sa.Text(), nullable=False),
         sa.Column("created_at", INSTANT, nullable=False),
-        sa.CheckConstraint("side IN ('debit', 'credit')", name="ck_postings_side"),
-        sa.CheckConstraint("amount_minor > 0", name="ck_postings_amount"),
+        sa.CheckConstraint("side IN ('debit', 'credit')", name=op.f("ck_postings_side")),
+        sa.CheckConstraint("amount_minor > 0", name=op.f("ck_postings_amount")),
         sa.PrimaryKeyConstraint("id", name="pk_postings"),
         sa.UniqueConstraint("posting_key", name="uq_postings_posting_key"),
         comment="The ledger's lines, one unit each, before they are summed into a batch.",
@@ -537,11 +538,11 @@ def _acting() -> None:
         sa.Column("evidence", sa.JSON()),
         sa.Column("error", sa.Text(), server_default="", nullable=False),
         sa.CheckConstraint(
-            "state <> 'confirmed' OR evidence IS NOT NULL", name="ck_intents_evidence"
+            "state <> 'confirmed' OR evidence IS NOT NULL", name=op.f("ck_intents_evidence")
         ),
         sa.CheckConstraint(
             "state IN ('ready','sending','unknown','confirmed','refused','suspense','withdrawn')",
-            name="ck_intents_state",
+            name=op.f("ck_intents_state"),
         ),
         sa.PrimaryKeyConstraint("id", name="pk_intents"),
         sa.UniqueConstraint("intent_key", name="uq_intents_intent_key"),
