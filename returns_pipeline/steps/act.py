@@ -12,15 +12,10 @@ from datetime import date
 
 import sqlalchemy as sa
 
-from returns_pipeline.dispatch import intend
+from returns_pipeline.dispatch import intend, kinds
 from returns_pipeline.dispatch.protocol import Dispatcher
-from returns_pipeline.dispatch.writes import all_writes
 from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import tables as t
-
-RESTOCK_KINDS = ("rma_booking", "rma_action")
-EXCHANGE_KINDS = ("exchange_create",)
-REFUND_KINDS = ("refund_create", "refund_action")
 
 
 def restocks(rt: Runtime) -> dict[str, int]:
@@ -28,7 +23,7 @@ def restocks(rt: Runtime) -> dict[str, int]:
     if not rt.live:
         return _shadow(rt, t.stock_adjustments)
     intended = intend.intend_restocks(rt.engine, policy=rt.policy, now=rt.now())
-    return {"intended": intended, **_drive(rt, RESTOCK_KINDS)}
+    return {"intended": intended, **_drive(rt, kinds.RESTOCK)}
 
 
 def exchanges(rt: Runtime) -> dict[str, int]:
@@ -36,7 +31,7 @@ def exchanges(rt: Runtime) -> dict[str, int]:
     if not rt.live:
         return _shadow(rt, t.exchange_orders)
     intended = intend.intend_exchanges(rt.engine, policy=rt.policy, now=rt.now())
-    return {"intended": intended, **_drive(rt, EXCHANGE_KINDS)}
+    return {"intended": intended, **_drive(rt, kinds.EXCHANGE)}
 
 
 def refunds(rt: Runtime, day: date | None = None) -> dict[str, int]:
@@ -53,19 +48,19 @@ def refunds(rt: Runtime, day: date | None = None) -> dict[str, int]:
             query = sa.select(t.batches.c.batch_id).where(t.batches.c.business_date == day)
             ids = list(connection.execute(query).scalars())
         intended = intend.intend_refunds(rt.engine, batch_ids=ids, now=rt.now())
-    return {"intended": intended, **_drive(rt, REFUND_KINDS)}
+    return {"intended": intended, **_drive(rt, kinds.REFUND)}
 
 
-def _drive(rt: Runtime, kinds: tuple[str, ...]) -> dict[str, int]:
+def _drive(rt: Runtime, of: tuple[str, ...]) -> dict[str, int]:
     dispatcher = Dispatcher(
         rt.engine,
-        all_writes(rt.linnworks, rt.policy, rt.engine),
+        kinds.all_writes(rt.linnworks, rt.engine),
         clock=rt.now,
         settle=rt.settings.settle,
         run_id=rt.run_id,
         holder=f"{socket.gethostname()}:{os.getpid()}",
     )
-    return dispatcher.drive(kinds, progress=rt.progress).counts()
+    return dispatcher.drive(of, progress=rt.progress).counts()
 
 
 def _shadow(rt: Runtime, table: sa.Table) -> dict[str, int]:

@@ -1,0 +1,267 @@
+"""Decisions become intents: committed with the rows they are for, before anything is sent.
+
+The key of an intent is made from its content, so that the same decision cannot be intended
+twice. Here also the breakers: a run that wants unusually much stops before it intends
+anything. Sending is ``protocol``'s.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from returns_pipeline.dispatch import refunds as refund_writes
+from returns_pipeline.dispatch import replacements, restocks
+from returns_pipeline.domain import adjustments as rules
+from returns_pipeline.domain.model import StockAdjustment
+from returns_pipeline.domain.policy import Policy
+from returns_pipeline.domain.postings import tax_key
+from returns_pipeline.storage import outbox, records
+from returns_pipeline.storage import tables as t
+from returns_pipeline.storage.outbox import NewIntent
+
+
+class BreakerOpen(Exception):  # noqa: N818 (it says what is so)
+    """A run wants more than the policy lets it do unasked. Nothing was intended or sent."""
+
+
+# --- restocks ---------------------------------------------------------------------
+
+
+def intend_restocks(engine: sa.Engine, *, policy: Policy, now: datetime) -> int:
+    """One RMA an order and receipt, with all lines that are ready now; how many RMAs.
+
+    Raises:
+        BreakerOpen: When the units, or those of one SKU, exceed ``[breakers]``.
+    """
+    moved = t.stock_adjustments.c
+    query = (
+        sa.select(t.stock_adjustments)
+        .where(moved.state == "ready", moved.kind != "move")
+        .order_by(moved.order_id, moved.id)
+    )
+    with engine.begin() as connection:
+        ready = [_adjustment(row) for row in connection.execute(query)]
+        if not ready:
+            return 0
+        _refuse_unusual(ready, policy)
+        by_order: dict[str, list[StockAdjustment]] = defaultdict(list)
+        for one in ready:
+            by_order[one.order_id].append(one)
+        numbers = _order_numbers(connection, by_order)
+        intents: list[NewIntent] = []
+        for order_id, group in by_order.items():
+            keys = [one.adjustment_key for one in group]
+            reference = rules.booking_reference(numbers[order_id], keys)
+            intents.extend(_restock(order_id, reference, group, policy))
+            for part in records.chunks(keys, 500):
+                connection.execute(
+                    sa.update(t.stock_adjustments)
+                    .where(moved.adjustment_key.in_(part), moved.state == "ready")
+                    .values(state="intended", intent_key=restocks.action_key(reference))
+                )
+        outbox.enqueue(connection, intents, now=now)
+    return len(by_order)
+
+
+def _adjustment(row: Any) -> StockAdjustment:
+    return StockAdjustment(
+        adjustment_key=row.adjustment_key,
+        unit_key=row.unit_key,
+        order_id=row.order_id,
+        row_id=row.row_id,
+        sku=row.sku,
+        location_id=row.location_id,
+        quantity=row.quantity,
+        scrap_quantity=row.scrap_quantity,
+        kind=row.kind,
+    )
+
+
+def _refuse_unusual(ready: Sequence[StockAdjustment], policy: Policy) -> None:
+    limits = policy.breakers
+    if len(ready) > limits.max_units_per_run:
+        msg = (
+            f"{len(ready)} units wait to be restocked, more than the policy's [breakers] "
+            f"max_units_per_run of {limits.max_units_per_run}. Nothing was sent. Look at them, "
+            "then raise the limit and run again."
+        )
+        raise BreakerOpen(msg)
+    sku, count = Counter(one.sku for one in ready).most_common(1)[0]
+    if count > limits.max_units_per_sku:
+        msg = (
+            f"{count} units of SKU {sku} wait to be restocked, more than the policy's "
+            f"[breakers] max_units_per_sku of {limits.max_units_per_sku}. Nothing was sent. "
+            "Look at them, then raise the limit and run again."
+        )
+        raise BreakerOpen(msg)
+
+
+def _order_numbers(connection: sa.Connection, ids: Iterable[str]) -> dict[str, int]:
+    columns = t.orders.c
+    query = sa.select(columns.order_id, columns.num_id)
+    found = records.in_chunks(connection, query, columns.order_id, ids)
+    return {row[0]: row[1] for row in found}
+
+
+def _restock(
+    order_id: str, reference: str, group: Sequence[StockAdjustment], policy: Policy
+) -> list[NewIntent]:
+    lines = [asdict(line) for line in rules.booking_lines(group)]
+    for line in lines:
+        line["adjustment_keys"] = list(line["adjustment_keys"])
+    subject = restocks.stock_subject(order_id)
+    booking = NewIntent(
+        intent_key=restocks.booking_key(reference),
+        kind=restocks.BOOKING,
+        subject=subject,
+        reference=reference,
+        payload={
+            "order_id": order_id,
+            "category": policy.linnworks.reason_category,
+            "lines": lines,
+        },
+    )
+    action = NewIntent(
+        intent_key=restocks.action_key(reference),
+        kind=restocks.ACTION,
+        subject=subject,
+        reference=reference,
+        payload={"order_id": order_id, "lines": lines},
+        depends_on=booking.intent_key,
+    )
+    return [booking, action]
+
+
+# --- refunds ----------------------------------------------------------------------
+
+
+def intend_refunds(engine: sa.Engine, *, batch_ids: Collection[str], now: datetime) -> int:
+    """One refund an order and sealed batch, for what Linnworks is to pay; how many."""
+    due, moved = t.refunds_due.c, t.stock_adjustments.c
+    query = (
+        sa.select(t.refunds_due, moved.rma_row_id)
+        .outerjoin(
+            t.stock_adjustments,
+            sa.and_(moved.unit_key == due.unit_key, moved.kind != "move"),
+        )
+        .where(due.state == "batched", due.executor == "linnworks", due.intent_key.is_(None))
+        .order_by(due.order_id, due.refund_key)
+    )
+    with engine.begin() as connection:
+        groups: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
+        for row in records.in_chunks(connection, query, due.batch_id, sorted(batch_ids)):
+            groups[row.batch_id, row.order_id].append(row._mapping)
+        numbers = _order_numbers(connection, sorted({order for _, order in groups}))
+        intents: list[NewIntent] = []
+        for (_, order_id), rows in groups.items():
+            keys = [row["refund_key"] for row in rows]
+            reference = f"HRR-{numbers[order_id]}-{_digest(keys)}"
+            intents.extend(_refund(order_id, reference, rows))
+            connection.execute(
+                sa.update(t.refunds_due)
+                .where(due.refund_key.in_(keys))
+                .values(intent_key=refund_writes.action_key(reference))
+            )
+        outbox.enqueue(connection, intents, now=now)
+    return len(groups)
+
+
+def _refund(order_id: str, reference: str, rows: Sequence[Mapping[str, Any]]) -> list[NewIntent]:
+    subject = refund_writes.refund_subject(order_id)
+    create = NewIntent(
+        intent_key=refund_writes.create_key(reference),
+        kind=refund_writes.CREATE,
+        subject=subject,
+        reference=reference,
+        payload={
+            "order_id": order_id,
+            "currency": rows[0]["currency"],
+            "lines": refund_writes.money_lines(rows, reference=reference),
+            "refund_keys": [row["refund_key"] for row in rows],
+        },
+    )
+    action = NewIntent(
+        intent_key=refund_writes.action_key(reference),
+        kind=refund_writes.ACTION,
+        subject=subject,
+        reference=reference,
+        payload={"order_id": order_id},
+        depends_on=create.intent_key,
+    )
+    return [create, action]
+
+
+def _digest(keys: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(sorted(keys)).encode()).hexdigest()[:12].upper()
+
+
+# --- replacements -----------------------------------------------------------------
+
+
+def intend_exchanges(engine: sa.Engine, *, policy: Policy, now: datetime) -> int:
+    """One order a replacement that is ready; how many."""
+    wanted, items, orders, lines = (
+        t.exchange_orders.c,
+        t.return_items.c,
+        t.orders.c,
+        t.order_lines.c,
+    )
+    query = (
+        sa.select(
+            t.exchange_orders,
+            items.return_id,
+            orders.reference.label("original_reference"),
+            orders.num_id,
+            orders.sub_source,
+            lines.tax_rate_bp,
+        )
+        .join_from(t.exchange_orders, t.return_items, items.unit_key == wanted.unit_key)
+        .join(t.orders, orders.order_id == wanted.order_id)
+        .join(t.matches, t.matches.c.unit_key == wanted.unit_key)
+        .join(t.order_lines, lines.row_id == t.matches.c.row_id)
+        .where(wanted.state == "ready")
+        .order_by(wanted.id)
+    )
+    with engine.begin() as connection:
+        intents = []
+        for row in connection.execute(query).all():
+            key = replacements.create_key(row.reference)
+            payload = {
+                "order_id": row.order_id,
+                "unit_key": row.unit_key,
+                "return_id": row.return_id,
+                "source": policy.linnworks.exchange_source,
+                "sub_source": row.sub_source or "returns",
+                "location": policy.linnworks.exchange_location,
+                "postal_service": policy.linnworks.exchange_postal_service,
+                "sku": row.sku,
+                "quantity": row.quantity,
+                "unit_price_minor": row.unit_price_minor,
+                "currency": row.currency,
+                "tax_rate": tax_key(row.tax_rate_bp) if row.unit_price_minor else "0",
+                "original_reference": row.original_reference,
+                "original_num_id": row.num_id,
+            }
+            intents.append(
+                NewIntent(
+                    intent_key=key,
+                    kind=replacements.CREATE,
+                    subject=replacements.exchange_subject(row.order_id),
+                    reference=row.reference,
+                    payload=payload,
+                )
+            )
+            connection.execute(
+                sa.update(t.exchange_orders)
+                .where(wanted.id == row.id)
+                .values(state="intended", intent_key=key)
+            )
+        outbox.enqueue(connection, intents, now=now)
+    return len(intents)

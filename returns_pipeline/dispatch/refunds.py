@@ -1,0 +1,270 @@
+"""Refunds in Linnworks: created, which sends nothing, then actioned, which sends the money.
+
+Only for the executor ``linnworks``, only for sealed batches (``intend``). One refund an
+order and batch. All refunds of the order are read before one is created: money that
+somebody else has sent for the same line stops ours and asks Finance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import sqlalchemy as sa
+
+from returns_pipeline.clients.linnworks import RefundHeader, RefundLine
+from returns_pipeline.dispatch.writes import Absent, Adopt, Applied, Hold, Unclear, Write
+from returns_pipeline.domain.money import format_minor
+from returns_pipeline.storage import tables as t
+from returns_pipeline.storage.outbox import Intent
+
+CREATE = "refund_create"
+ACTION = "refund_action"
+
+
+def create_key(reference: str) -> str:
+    """The key of the creation of the refund with this reference."""
+    return f"{CREATE}:{reference}"
+
+
+def action_key(reference: str) -> str:
+    """The key of the action of the refund with this reference."""
+    return f"{ACTION}:{reference}"
+
+
+def refund_subject(order_id: str) -> str:
+    """What refunds of one order wait for each other by."""
+    return f"refund:{order_id}"
+
+
+def _total(intent: Intent) -> Decimal:
+    amount = sum(line["amount_minor"] for line in intent.payload["lines"])
+    return Decimal(format_minor(amount, intent.payload["currency"]))
+
+
+def _is_ours(header: RefundHeader, intent: Intent) -> bool:
+    lines = header.lines
+    return bool(lines) and all(
+        intent.reference in {line.ExternalReference, line.FreeTextOrNote} for line in lines
+    )
+
+
+def _evidence(header_id: int, lines: Sequence[RefundLine], **more: Any) -> dict[str, Any]:
+    return {"header_id": header_id, "rows": [line.RefundRowId for line in lines], **more}
+
+
+def _set(connection: sa.Connection, reference: str, **values: Any) -> None:
+    due = t.refunds_due.c
+    connection.execute(
+        sa.update(t.refunds_due)
+        .where(due.intent_key == action_key(reference), due.state == "batched")
+        .values(**values)
+    )
+
+
+class Creation(Write):
+    """``CreateRefund``: a repetition would make a second one."""
+
+    kind = CREATE
+
+    def precheck(self, intent: Intent) -> Adopt | Hold | None:
+        """Look at every refund of the order, whoever made it."""
+        others = []
+        for header in self.linnworks.refund_headers(intent.payload["order_id"]):
+            if _is_ours(header, intent):
+                return self._adopted(header, intent)
+            if header.RefundHeaderId not in self._known(intent):
+                others.append(header)
+        rows = {line["row_id"].lower() for line in intent.payload["lines"] if line["row_id"]}
+        units = {line["unit"] for line in intent.payload["lines"]}
+        clashing = [header for header in others if _touches(header, rows, units)]
+        if not clashing:
+            return None
+        ids = ", ".join(str(header.RefundHeaderId) for header in clashing)
+        return Hold(
+            f"refund {ids} of somebody else is about the same lines", "REFUND_DOUBLE_SUSPECTED"
+        )
+
+    def _adopted(self, header: RefundHeader, intent: Intent) -> Adopt | Hold:
+        if sum((line.Amount for line in header.lines), Decimal(0)) != _total(intent):
+            return Hold(
+                f"refund {header.RefundHeaderId} bears our reference and another amount",
+                "REFUND_AMOUNT_MISMATCH",
+            )
+        return Adopt(_evidence(header.RefundHeaderId, header.lines, adopted=True))
+
+    def _known(self, intent: Intent) -> set[int]:
+        """The headers of our other refunds of the order."""
+        columns = t.intents.c
+        query = sa.select(columns.evidence).where(
+            columns.subject == intent.subject,
+            columns.kind == CREATE,
+            columns.state == "confirmed",
+        )
+        with self.engine.connect() as connection:
+            return {found["header_id"] for found in connection.execute(query).scalars()}
+
+    def send(self, intent: Intent) -> Mapping[str, Any]:
+        """Create it."""
+        made = self.linnworks.create_refund(
+            intent.payload["order_id"],
+            intent.payload["lines"],
+            currency=intent.payload["currency"],
+        )
+        return _evidence(made.header_id, made.lines, reference=made.reference)
+
+    def read_back(self, intent: Intent) -> Applied | Absent | Unclear:
+        """Find it among the order's refunds by our reference on its lines."""
+        headers = self.linnworks.refund_headers(intent.payload["order_id"])
+        found = [header for header in headers if _is_ours(header, intent)]
+        if not found:
+            return Absent()
+        if len(found) > 1:
+            ids = ", ".join(str(header.RefundHeaderId) for header in found)
+            return Unclear(f"refunds {ids} all bear our reference")
+        verdict = self._adopted(found[0], intent)
+        if isinstance(verdict, Hold):
+            return Unclear(verdict.why)
+        return Applied(_evidence(found[0].RefundHeaderId, found[0].lines))
+
+    def confirmed(
+        self,
+        connection: sa.Connection,
+        intent: Intent,
+        evidence: Mapping[str, Any],
+        now: datetime,
+    ) -> None:
+        """Note the header."""
+        del now
+        _set(connection, intent.reference, refund_header_id=evidence["header_id"])
+
+    def refused(self, connection: sa.Connection, intent: Intent, why: str, now: datetime) -> None:
+        """Linnworks will not: the refund is somebody's task, the action is withdrawn."""
+        _set(connection, intent.reference, state="refused", note=why, settled_at=now)
+        self._withdraw(connection, intent, now)
+
+    def suspended(self, connection: sa.Connection, intent: Intent, why: str, now: datetime) -> None:
+        """A person looks before any money leaves."""
+        _set(connection, intent.reference, state="held", note=why)
+        self._withdraw(connection, intent, now)
+
+    def _withdraw(self, connection: sa.Connection, intent: Intent, now: datetime) -> None:
+        columns = t.intents.c
+        connection.execute(
+            sa.update(t.intents)
+            .where(columns.intent_key == action_key(intent.reference), columns.state == "ready")
+            .values(state="withdrawn", settled_at=now, error="its refund was not created")
+        )
+
+
+class Action(Write):
+    """``ActionRefund``: this sends the money."""
+
+    kind = ACTION
+
+    def precheck(self, intent: Intent) -> Adopt | Hold | None:
+        """Read it, unless it was created by us a moment ago."""
+        created = self.earlier(intent)
+        if created.was_just_made_for(intent):
+            return None
+        header_id = created.evidence["header_id"]
+        header = self._header(intent, header_id)
+        if header is None:
+            return Hold(f"refund {header_id} is not there any more", "LINNWORKS_CANNOT_REFUND")
+        if header.is_actioned:
+            return Adopt(_evidence(header.RefundHeaderId, header.lines, adopted=True))
+        return None
+
+    def send(self, intent: Intent) -> Mapping[str, Any]:
+        """Send the money."""
+        header_id = self.earlier(intent).evidence["header_id"]
+        done = self.linnworks.action_refund(intent.payload["order_id"], header_id)
+        return _evidence(done.header_id, done.lines)
+
+    def read_back(self, intent: Intent) -> Applied | Absent | Unclear:
+        """Actioned or not: the header says."""
+        header_id = self.earlier(intent).evidence["header_id"]
+        header = self._header(intent, header_id)
+        if header is None:
+            return Unclear(f"refund {header_id} is not there any more")
+        if header.is_actioned:
+            return Applied(_evidence(header_id, header.lines))
+        if any(line.Actioned for line in header.lines):
+            return Unclear(f"refund {header_id} is actioned in part")
+        return Absent()
+
+    def _header(self, intent: Intent, header_id: int) -> RefundHeader | None:
+        headers = self.linnworks.refund_headers(intent.payload["order_id"])
+        return next((h for h in headers if h.RefundHeaderId == header_id and h.lines), None)
+
+    def confirmed(
+        self,
+        connection: sa.Connection,
+        intent: Intent,
+        evidence: Mapping[str, Any],
+        now: datetime,
+    ) -> None:
+        """The money has left."""
+        del evidence
+        _set(connection, intent.reference, state="actioned", settled_at=now, note="")
+
+    def refused(self, connection: sa.Connection, intent: Intent, why: str, now: datetime) -> None:
+        """Created, but not sent: Finance acts."""
+        _set(connection, intent.reference, state="refused", note=why, settled_at=now)
+
+    def suspended(self, connection: sa.Connection, intent: Intent, why: str, now: datetime) -> None:
+        """Whether the money left is not known, or somebody changed the refund."""
+        del now
+        _set(connection, intent.reference, state="held", note=why)
+
+
+def _touches(header: RefundHeader, rows: set[str], units: set[str]) -> bool:
+    for line in header.lines:
+        item = line.RefundedItem
+        row = (item.OrderItemRowId or "").lower() if item else ""
+        if row in rows or (line.RefundedUnit == "Shipping" and "Shipping" in units):
+            return True
+    return False
+
+
+def money_lines(refunds: Iterable[Mapping[str, Any]], *, reference: str) -> list[dict[str, Any]]:
+    """The refund lines of some units of one order.
+
+    The fee kept is taken from the goods' part first, then from shipping, so that the lines
+    add up to what is owed. A line of nothing is left out.
+
+    Args:
+        refunds: Rows of ``refunds_due`` with ``rma_row_id`` of their restock, if any.
+        reference: Ours; every line bears it, so that it is recognised.
+    """
+    lines: list[dict[str, Any]] = []
+    for due in refunds:
+        from_goods = min(due["fee_minor"], due["goods_minor"])
+        goods = due["goods_minor"] - from_goods
+        shipping = due["shipping_minor"] - (due["fee_minor"] - from_goods)
+        common = {"external_reference": reference, "note": reference}
+        if goods:
+            lines.append(
+                {
+                    **common,
+                    "unit": "Item",
+                    "row_id": due["row_id"],
+                    "return_row_id": due["rma_row_id"],
+                    "amount_minor": goods,
+                    "quantity": 1,
+                }
+            )
+        if shipping:
+            lines.append(
+                {
+                    **common,
+                    "unit": "Shipping",
+                    "row_id": None,
+                    "return_row_id": None,
+                    "amount_minor": shipping,
+                    "quantity": 0,
+                }
+            )
+    return lines

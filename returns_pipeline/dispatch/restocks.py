@@ -1,0 +1,353 @@
+"""Restocking through an RMA: the booking, which moves nothing, and its action, which does.
+
+One RMA an order and receipt with all its lines (contract Linnworks 3). ``Reference`` is not
+held unique there, so a booking is recognised by our reference or by the reason of its lines,
+both made from its content. What staff or a channel booked is adopted where it fits exactly,
+and held for a person where it does not.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from returns_pipeline.clients.linnworks import RmaHeader, RmaLine
+from returns_pipeline.clients.transport import ContractBroken, Unavailable, VendorError
+from returns_pipeline.dispatch.writes import Absent, Adopt, Applied, Hold, Unclear, Write
+from returns_pipeline.storage import tables as t
+from returns_pipeline.storage.outbox import Intent
+
+BOOKING = "rma_booking"
+ACTION = "rma_action"
+
+_Place = tuple[str, str]  # order row, location
+_Quantities = Counter[tuple[_Place, str]]
+
+
+def action_key(reference: str) -> str:
+    """The key of the action of the booking with this reference."""
+    return f"{ACTION}:{reference}"
+
+
+def booking_key(reference: str) -> str:
+    """The key of the booking with this reference."""
+    return f"{BOOKING}:{reference}"
+
+
+def _asked(lines: Iterable[Mapping[str, Any]]) -> _Quantities:
+    found: _Quantities = Counter()
+    for line in lines:
+        place = (line["row_id"].lower(), line["location_id"].lower())
+        found[place, "returned"] += line["quantity"]
+        found[place, "scrapped"] += line["scrap_quantity"]
+    return +found
+
+
+def _shown(lines: Iterable[RmaLine]) -> _Quantities:
+    found: _Quantities = Counter()
+    for line in lines:
+        place = ((line.OrderItemRowId or "").lower(), (line.ReturnLocation or "").lower())
+        found[place, "returned"] += line.ReturnQuantity or 0
+        found[place, "scrapped"] += line.ScrapQuantity or 0
+    return +found
+
+
+def _by_row(quantities: _Quantities) -> Counter[tuple[str, str]]:
+    found: Counter[tuple[str, str]] = Counter()
+    for (place, what), quantity in quantities.items():
+        found[place[0], what] += quantity
+    return found
+
+
+def _evidence(header_id: int, lines: Sequence[RmaLine], **more: Any) -> dict[str, Any]:
+    return {
+        "header_id": header_id,
+        "lines": [
+            {
+                "rma_row_id": line.RMARowId,
+                "row_id": (line.OrderItemRowId or "").lower(),
+                "location_id": (line.ReturnLocation or "").lower(),
+                "scrapped": bool(line.ScrapQuantity),
+                "actioned_at": line.ActionedDate,
+            }
+            for line in lines
+        ],
+        **more,
+    }
+
+
+def _hold_adjustments(connection: sa.Connection, reference: str, why: str) -> None:
+    moved = t.stock_adjustments.c
+    connection.execute(
+        sa.update(t.stock_adjustments)
+        .where(moved.intent_key == action_key(reference), moved.state == "intended")
+        .values(state="held", note=why)
+    )
+
+
+class Booking(Write):
+    """``CreateRMABooking``: a repetition would make a second one."""
+
+    kind = BOOKING
+
+    def precheck(self, intent: Intent) -> Adopt | Hold | None:
+        """Look at the order's bookings, where the bulk reading shows somebody else's."""
+        order_id = intent.payload["order_id"]
+        with self.engine.connect() as connection:
+            if not _others_booked(connection, order_id):
+                return None
+            ours = _our_headers(connection, order_id)
+            related = _related_rows(connection, order_id, intent.payload["lines"])
+        touching = [
+            header
+            for header in self.linnworks.rma_headers(order_id)
+            if header.RMAHeaderId not in ours
+            and header.ExternalReference != intent.reference
+            and any((line.OrderItemRowId or "").lower() in related for line in header.lines)
+        ]
+        return _fits(intent, touching) if touching else None
+
+    def send(self, intent: Intent) -> Mapping[str, Any]:
+        """Book it."""
+        booked = self.linnworks.create_rma_booking(
+            intent.payload["order_id"],
+            intent.payload["lines"],
+            reference=intent.reference,
+            category=intent.payload["category"],
+        )
+        return _evidence(booked.header_id, booked.lines, warnings=list(booked.warnings))
+
+    def read_back(self, intent: Intent) -> Applied | Absent | Unclear:
+        """Find it among the order's headers; a surplus one has moved nothing and goes."""
+        order_id = intent.payload["order_id"]
+        with self.engine.connect() as connection:
+            ours = _our_headers(connection, order_id)
+        reasons = {line["reason"] for line in intent.payload["lines"]}
+        found = [
+            header
+            for header in self.linnworks.rma_headers(order_id)
+            if header.RMAHeaderId not in ours and header.lines and _is(header, intent, reasons)
+        ]
+        if not found:
+            return Absent()
+        found.sort(key=lambda header: (not header.is_actioned, header.RMAHeaderId))
+        kept, *surplus = found
+        if any(header.is_actioned for header in surplus):
+            ids = ", ".join(str(header.RMAHeaderId) for header in found)
+            return Unclear(f"RMAs {ids} are all ours and actioned: units may stand twice")
+        if _shown(kept.lines) != _asked(intent.payload["lines"]):
+            return Unclear(f"RMA {kept.RMAHeaderId} is ours, but its lines were changed")
+        for header in surplus:
+            try:
+                self.linnworks.delete_rma(header.RMAHeaderId)
+            except VendorError as error:
+                # Whether it went is seen at the next reading back; nothing was moved.
+                raise Unavailable("DeleteRMA", error.detail) from error
+        return Applied(_evidence(kept.RMAHeaderId, kept.lines))
+
+    def confirmed(
+        self,
+        connection: sa.Connection,
+        intent: Intent,
+        evidence: Mapping[str, Any],
+        now: datetime,
+    ) -> None:
+        """Note the header."""
+        del now
+        connection.execute(
+            sa.update(t.stock_adjustments)
+            .where(t.stock_adjustments.c.intent_key == action_key(intent.reference))
+            .values(rma_header_id=evidence["header_id"])
+        )
+
+    def refused(self, connection: sa.Connection, intent: Intent, why: str, now: datetime) -> None:
+        """Hold its units; an action that waits for it is withdrawn."""
+        _hold_adjustments(connection, intent.reference, why)
+        intents = t.intents.c
+        connection.execute(
+            sa.update(t.intents)
+            .where(intents.intent_key == action_key(intent.reference), intents.state == "ready")
+            .values(state="withdrawn", settled_at=now, error="its booking was not made")
+        )
+
+
+class Action(Write):
+    """``ActionRMABooking``: this posts the stock; it takes all lines of the header."""
+
+    kind = ACTION
+
+    def precheck(self, intent: Intent) -> Adopt | Hold | None:
+        """Read the header, unless it was booked by us a moment ago."""
+        booking = self.earlier(intent)
+        if booking.was_just_made_for(intent):
+            return None
+        header_id = booking.evidence["header_id"]
+        header = self._header(intent, header_id)
+        if header is None:
+            return Hold(f"RMA {header_id} is not there any more", "LINNWORKS_CANNOT_RETURN")
+        if header.is_actioned:
+            return Adopt(_evidence(header_id, header.lines, adopted=True))
+        if _shown(header.lines) != _asked(intent.payload["lines"]):
+            return Hold(f"RMA {header_id} was changed before it was actioned", "WRONG_LOCATION")
+        return None
+
+    def send(self, intent: Intent) -> Mapping[str, Any]:
+        """Action it."""
+        header_id = self.earlier(intent).evidence["header_id"]
+        done = self.linnworks.action_rma_booking(intent.payload["order_id"], header_id)
+        return _evidence(header_id, done.lines, refund_header_id=done.refund_header_id)
+
+    def read_back(self, intent: Intent) -> Applied | Absent | Unclear:
+        """Actioned or not: the header says."""
+        header_id = self.earlier(intent).evidence["header_id"]
+        header = self._header(intent, header_id)
+        if header is None:
+            return Unclear(f"RMA {header_id} is not there any more")
+        if header.is_actioned:
+            return Applied(_evidence(header_id, header.lines))
+        if any(line.Actioned for line in header.lines):
+            return Unclear(f"RMA {header_id} is actioned in part")
+        return Absent()
+
+    def _header(self, intent: Intent, header_id: int) -> RmaHeader | None:
+        headers = self.linnworks.rma_headers(intent.payload["order_id"])
+        found = (header for header in headers if header.RMAHeaderId == header_id)
+        header = next(found, None)
+        return header if header is not None and header.lines else None
+
+    def confirmed(
+        self,
+        connection: sa.Connection,
+        intent: Intent,
+        evidence: Mapping[str, Any],
+        now: datetime,
+    ) -> None:
+        """The units stand in stock: at their location, or written off there."""
+        posted: list[dict[str, Any]] = []
+        for line in evidence["lines"]:
+            at = _instant(line["actioned_at"]) if evidence.get("adopted") else None
+            posted.append({**line, "at": at or now})
+        moved = t.stock_adjustments.c
+        for line in posted:
+            connection.execute(
+                sa.update(t.stock_adjustments)
+                .where(
+                    moved.intent_key == intent.intent_key,
+                    sa.func.lower(moved.row_id) == line["row_id"],
+                    sa.func.lower(moved.location_id) == line["location_id"],
+                    moved.scrap_quantity == int(line["scrapped"]),
+                    moved.state != "posted",
+                )
+                .values(
+                    state="posted",
+                    posted_at=line["at"],
+                    rma_header_id=evidence["header_id"],
+                    rma_row_id=line["rma_row_id"],
+                    note="",
+                )
+            )
+        # Read back with other lines than asked: what has no line of its own is not posted.
+        _hold_adjustments(
+            connection,
+            intent.reference,
+            f"WRONG_LOCATION: RMA {evidence['header_id']} was actioned with other lines",
+        )
+
+    def refused(self, connection: sa.Connection, intent: Intent, why: str, now: datetime) -> None:
+        """Hold its units."""
+        del now
+        _hold_adjustments(connection, intent.reference, why)
+
+
+def _is(header: RmaHeader, intent: Intent, reasons: set[str]) -> bool:
+    # Whether Linnworks shows our reference again is not published; the reason of each line
+    # holds a digest of the units in it (contract 12, question 2).
+    if header.ExternalReference:
+        return header.ExternalReference == intent.reference
+    return bool(header.lines) and all((line.Reason or "") in reasons for line in header.lines)
+
+
+def _fits(intent: Intent, headers: Sequence[RmaHeader]) -> Adopt | Hold:
+    """Whether somebody else's bookings of the same order lines are this very return."""
+    wanted = _asked(intent.payload["lines"])
+    ids = ", ".join(str(header.RMAHeaderId) for header in headers)
+    same = [header for header in headers if _shown(header.lines) == wanted]
+    if len(same) == 1 and len(headers) == 1:
+        header = same[0]
+        return Adopt(_evidence(header.RMAHeaderId, header.lines, adopted=True, by_others=True))
+    if len(same) > 1:
+        return Hold(f"RMAs {ids} of others are each this return", "DOUBLE_RESTOCK")
+    elsewhere = [h for h in headers if _by_row(_shown(h.lines)) == _by_row(wanted)]
+    if len(elsewhere) == 1 and len(headers) == 1:
+        return Hold(f"RMA {ids} of somebody else leads to another location", "WRONG_LOCATION")
+    return Hold(
+        f"RMA {ids} of somebody else is about the same order lines and does not fit",
+        "LINNWORKS_CANNOT_RETURN",
+    )
+
+
+def _our_headers(connection: sa.Connection, order_id: str) -> set[int]:
+    """The headers that settled bookings of ours made or adopted for the order."""
+    columns = t.intents.c
+    query = sa.select(columns.evidence).where(
+        columns.subject == stock_subject(order_id),
+        columns.kind == BOOKING,
+        columns.state == "confirmed",
+    )
+    return {evidence["header_id"] for evidence in connection.execute(query).scalars()}
+
+
+def stock_subject(order_id: str) -> str:
+    """What restocks of one order wait for each other by: one unknown holds the others up."""
+    return f"stock:{order_id}"
+
+
+def _others_booked(connection: sa.Connection, order_id: str) -> bool:
+    """Whether the bulk reading shows a return of the order that is not known to be ours."""
+    read, intents = t.restock_readings.c, t.intents.c
+    rows = connection.execute(
+        sa.select(read.reference, read.rma_row_id).where(read.order_id == order_id)
+    ).all()
+    if not rows:
+        return False
+    ours = connection.execute(
+        sa.select(intents.reference, intents.evidence).where(
+            intents.subject == stock_subject(order_id), intents.kind == BOOKING
+        )
+    ).all()
+    references = {reference for reference, _ in ours}
+    known = {
+        line["rma_row_id"] for _, evidence in ours for line in (evidence or {}).get("lines", ())
+    }
+    return any(row.reference not in references and row.rma_row_id not in known for row in rows)
+
+
+def _related_rows(
+    connection: sa.Connection, order_id: str, lines: Iterable[Mapping[str, Any]]
+) -> set[str]:
+    """The order rows of the lines, with their bundles and the bundles' parts."""
+    wanted = {line["row_id"].lower() for line in lines}
+    columns = t.order_lines.c
+    query = sa.select(columns.row_id, columns.parent_row_id).where(columns.order_id == order_id)
+    related = set(wanted)
+    for row_id, parent in connection.execute(query):
+        row, above = row_id.lower(), (parent or "").lower()
+        if row in wanted and above:
+            related.add(above)
+        if above in wanted:
+            related.add(row)
+    return related
+
+
+def _instant(text: str | None) -> datetime | None:
+    if not text:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ContractBroken("ActionRMABooking", "ActionedDate is no date") from error
+    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)

@@ -1,0 +1,148 @@
+"""What a kind of write must be able to do, and what can be found out about one.
+
+A new kind of write is one small class below ``Write``: how it is sent, how it is recognised
+in what Linnworks shows, and what changes in our tables when it is settled. Not here: the
+order in which these are asked (``protocol``), which is the same for every kind.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
+
+import sqlalchemy as sa
+
+from returns_pipeline.clients.linnworks import Linnworks
+from returns_pipeline.storage import tables as t
+from returns_pipeline.storage.outbox import Intent
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """Somebody else has done it already: nothing is sent, their effect is ours."""
+
+    evidence: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Something stands in the way that a person must look at; ``code`` is the exception's."""
+
+    why: str
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """Read back: it happened."""
+
+    evidence: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """Read back: it certainly did not happen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unclear:
+    """Read back: what is there is neither; a person decides."""
+
+    why: str
+
+
+# Between making something and actioning it somebody may change it. In one run that is seconds.
+_TRUSTED_FOR = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What proved the intent that another depends on, and when it was sent."""
+
+    evidence: Mapping[str, Any]
+    sent_at: datetime | None
+
+    def was_just_made_for(self, intent: Intent) -> bool:
+        """Whether we made it ourselves a moment ago, and this is the first try since."""
+        return (
+            intent.attempt == 1
+            and not self.evidence.get("adopted")
+            and self.sent_at is not None
+            and intent.sent_at is not None
+            and intent.sent_at - self.sent_at < _TRUSTED_FOR
+        )
+
+
+class Write(ABC):
+    """One kind of write."""
+
+    kind: ClassVar[str]
+
+    def __init__(self, linnworks: Linnworks, engine: sa.Engine) -> None:
+        """Speak to nobody yet.
+
+        Args:
+            linnworks: Where it is done.
+            engine: Where our own record is.
+        """
+        self.linnworks = linnworks
+        self.engine = engine
+
+    def precheck(self, intent: Intent) -> Adopt | Hold | None:
+        """Look once more before sending; ``None``: nothing stands in the way.
+
+        Raises:
+            VendorError: When it could not be looked; nothing was sent.
+        """
+        del intent
+        return None
+
+    @abstractmethod
+    def send(self, intent: Intent) -> Mapping[str, Any]:
+        """Do it, once; gives the evidence.
+
+        Raises:
+            VendorError: Typed by what is known of its fate.
+        """
+
+    @abstractmethod
+    def read_back(self, intent: Intent) -> Applied | Absent | Unclear:
+        """Find out what became of a send whose answer was lost.
+
+        Raises:
+            Unavailable: When that could not be read.
+        """
+
+    @abstractmethod
+    def confirmed(
+        self,
+        connection: sa.Connection,
+        intent: Intent,
+        evidence: Mapping[str, Any],
+        now: datetime,
+    ) -> None:
+        """Enter the effect in our tables, in the transaction that settles the intent."""
+
+    @abstractmethod
+    def refused(self, connection: sa.Connection, intent: Intent, why: str, now: datetime) -> None:
+        """Enter that Linnworks said no."""
+
+    def suspended(self, connection: sa.Connection, intent: Intent, why: str, now: datetime) -> None:
+        """Enter that a person must look; ``why`` may begin with an exception's code."""
+        self.refused(connection, intent, why, now)
+
+    def earlier(self, intent: Intent) -> Earlier:
+        """The confirmed intent that this one depends on."""
+        columns = t.intents.c
+        query = sa.select(columns.evidence, columns.sent_at).where(
+            columns.intent_key == intent.depends_on
+        )
+        with self.engine.connect() as connection:
+            evidence, sent_at = connection.execute(query).one()
+        if not evidence:
+            msg = f"{intent.intent_key} was claimed before {intent.depends_on} was confirmed"
+            raise AssertionError(msg)
+        return Earlier(evidence, sent_at)
