@@ -9,6 +9,7 @@ nobody: what may have been sent is settled by reading back (``dispatch``).
 from __future__ import annotations
 
 import logging
+import math
 import re
 import ssl
 import threading
@@ -127,27 +128,37 @@ class Lane:
         self._sleep = sleep
         self._monotonic = monotonic
         self._free_at = 0.0
+        self._paused_until = 0.0
         self._pauses = 0
         self._lock = threading.Lock()
 
-    def wait(self) -> None:
-        """Wait for the next free place; who waits when a pause comes queues anew."""
+    def wait(self, *, longest: float = math.inf) -> float:
+        """Wait for the next free place; who waits when a pause comes queues anew.
+
+        Returns:
+            0 when the call may pass. Else the seconds the pause still lasts, where that is
+            more than ``longest``: nobody sleeps for hours on a vendor's word.
+        """
         while True:
             with self._lock:
                 pauses = self._pauses
                 now = self._monotonic()
+                if self._paused_until - now > longest:
+                    return self._paused_until - now
                 place = max(now, self._free_at)
                 self._free_at = place + self._interval
             if place > now:
                 self._sleep(place - now)
             with self._lock:
                 if self._pauses == pauses:
-                    return
+                    return 0.0
 
     def pause(self, seconds: float) -> None:
         """Let nothing pass for so long: this vendor method said that it is full."""
         with self._lock:
-            self._free_at = max(self._free_at, self._monotonic() + seconds)
+            until = self._monotonic() + seconds
+            self._paused_until = max(self._paused_until, until)
+            self._free_at = max(self._free_at, until)
             self._pauses += 1
 
 
@@ -449,7 +460,9 @@ class Transport:
             self.fresh_connection()
         try:
             answer = self._exchange(call, headers or {})
-        except Exception as error:
+        except RateLimited:
+            raise
+        except Exception as error:  # noqa: BLE001 - what we have never seen is unknown too
             if never_sent(error):
                 raise NotApplied(call.method, _fate(error)) from None
             raise OutcomeUnknown(call.method, _fate(error)) from None
@@ -461,14 +474,16 @@ class Transport:
             return decode(answer)
         except VendorError:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - as above
             detail = f"HTTP {answer.status}, {_shape(error)} ({len(answer.content)} bytes)"
             raise OutcomeUnknown(call.method, detail) from None
 
     # --- both
 
     def _exchange(self, call: Call, headers: Mapping[str, str]) -> Answer:
-        self.lanes.lane(call.method).wait()
+        over = self.lanes.lane(call.method).wait(longest=self._patience.budget)
+        if over:
+            raise RateLimited(call.method, over)
         self.lanes.count(call.method, write=not call.read)
         session = self._session()
         started = self._monotonic()
@@ -482,7 +497,9 @@ class Transport:
             stream=True,
         ) as response:
             parts, size = [], 0
-            for part in response.iter_content(1 << 20):
+            # One read of the socket at a time: `iter_content` returns only when its
+            # whole part is there, and a body that drips would never be looked at.
+            while part := response.raw.read1(1 << 20, decode_content=True):
                 parts.append(part)
                 size += len(part)
                 if size > _LARGEST_ANSWER:
@@ -503,6 +520,7 @@ class Transport:
             session.max_redirects = 0
             session.headers.update(self._headers)
             adapter = requests.adapters.HTTPAdapter(max_retries=_RETRIES)
+            adapter.poolmanager.pool_classes_by_scheme = _POOLS
             session.mount("https://", adapter)
             session.mount("http://", adapter)
             self._own.session = session
@@ -545,11 +563,34 @@ class Transport:
         raise RateLimited(call.method, wait)
 
 
+class _Handshaken(urllib3.connection.HTTPSConnection):
+    """A TLS connection whose failed handshake says that nothing was sent.
+
+    urllib3 reports it like the failure of a connection in use. A certificate that is not
+    accepted keeps its own error: ``never_sent`` knows it, and connecting again is vain.
+    """
+
+    def connect(self) -> None:
+        try:
+            super().connect()
+        except ssl.SSLCertVerificationError:
+            raise
+        except OSError as error:
+            raise urllib3.exceptions.NewConnectionError(self, "no TLS handshake") from error
+
+
+class _HandshakenPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _Handshaken
+
+
+_POOLS = {"http": urllib3.HTTPConnectionPool, "https": _HandshakenPool}
+
+
 class _TooLarge(Exception):  # noqa: N818
     """The answer exceeds every published page size many times over."""
 
 
-class _TooSlow(OSError):
+class _TooSlow(OSError):  # noqa: N818
     """The body drips: every part in time, the whole never."""
 
 
@@ -648,8 +689,14 @@ class Pages:
 
 def same_host(base_url: str, link: str) -> str | None:
     """The link, made absolute, when it stays on the host; else ``None``."""
-    target = urljoin(base_url + "/", link)
-    here, there = urlsplit(base_url), urlsplit(target)
-    if (here.scheme, here.netloc) != (there.scheme, there.netloc):
-        return None
-    return target
+    try:
+        target = urljoin(base_url + "/", link)
+        return target if _origin(target) == _origin(base_url) else None
+    except ValueError:
+        return None  # no address at all
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None, bool]:
+    parts = urlsplit(url)
+    default = {"https": 443, "http": 80}.get(parts.scheme)
+    return parts.scheme, parts.hostname, parts.port or default, "@" in parts.netloc

@@ -57,7 +57,18 @@ _PERSONAL = (
 )
 # Published or seen, read by nobody here, and harmless: kept and not reported.
 _IGNORED = frozenset(
-    ["categoryID", "oneClickExchange", "location", "locationMetro", "country", "poNumber", "shippingBoxKind", "happyReturnsRetailerID", "happyReturnsRMAID", "retailerID"]
+    [
+        "categoryID",
+        "oneClickExchange",
+        "location",
+        "locationMetro",
+        "country",
+        "poNumber",
+        "shippingBoxKind",
+        "happyReturnsRetailerID",
+        "happyReturnsRMAID",
+        "retailerID",
+    ]
 )
 # An object, an array in an array, an address; a backslash may spell "@" as \u0040.
 _SUSPICIOUS = re.compile(rb"[{@\\]|(?<=.)\[", re.DOTALL)
