@@ -16,7 +16,7 @@ from returns_pipeline.storage.types import Instant, instant_text
 
 T = TypeVar("T")
 
-_SQLITE = sqlite.dialect()  # type: ignore[no-untyped-call]
+_SQLITE = sqlite.dialect()
 
 
 def upsert(

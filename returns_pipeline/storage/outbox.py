@@ -21,6 +21,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from returns_pipeline.storage import tables as t
+from returns_pipeline.storage.types import Select
 
 OPEN = ("ready", "sending", "unknown")
 _ARROWS = {
@@ -31,7 +32,7 @@ _ARROWS = {
 }
 
 
-class ConflictingIntent(AssertionError):
+class ConflictingIntent(AssertionError):  # noqa: N818 - it says what is the case
     """Two different contents under one key: a defect; nothing was written."""
 
 
@@ -99,7 +100,7 @@ def enqueue(connection: sa.Connection, new: Sequence[NewIntent], *, now: datetim
         query = sa.select(t.intents.c.intent_key, t.intents.c.payload_hash).where(
             t.intents.c.intent_key.in_(keys)
         )
-        known.update({key: digest for key, digest in connection.execute(query)})
+        known.update(connection.execute(query).tuples().all())
     rows = []
     for intent in new:
         digest = payload_hash(intent.payload)
@@ -237,7 +238,9 @@ def _note(
 def expire_leases(engine: sa.Engine, *, now: datetime, run_id: str) -> int:
     """Claims whose term has passed are unknown: their worker may have sent before it died."""
     columns = t.intents.c
-    query = sa.select(*_COLUMNS).where(columns.state == "sending", columns.lease_until <= now)
+    query: Select = sa.select(*_COLUMNS).where(
+        columns.state == "sending", columns.lease_until <= now
+    )
     with engine.begin() as connection:
         found = [Intent(*row) for row in connection.execute(query)]
         for intent in found:
@@ -249,7 +252,7 @@ def expire_leases(engine: sa.Engine, *, now: datetime, run_id: str) -> int:
 def unknowns(engine: sa.Engine, kinds: Collection[str], *, sent_before: datetime) -> list[Intent]:
     """Unknown intents that have rested long enough to be read back, oldest first."""
     columns = t.intents.c
-    query = (
+    query: Select = (
         sa.select(*_COLUMNS)
         .where(columns.state == "unknown", columns.kind.in_(kinds), columns.sent_at <= sent_before)
         .order_by(columns.id)
@@ -260,7 +263,7 @@ def unknowns(engine: sa.Engine, kinds: Collection[str], *, sent_before: datetime
 
 def by_key(connection: sa.Connection, key: str) -> Intent:
     """The intent with this key."""
-    query = sa.select(*_COLUMNS).where(t.intents.c.intent_key == key)
+    query: Select = sa.select(*_COLUMNS).where(t.intents.c.intent_key == key)
     return Intent(*connection.execute(query).one())
 
 
@@ -272,7 +275,7 @@ def counts(connection: sa.Connection, kinds: Collection[str]) -> dict[str, int]:
         .where(columns.kind.in_(kinds), columns.state.in_((*OPEN, "suspense")))
         .group_by(columns.state)
     )
-    return {state: n for state, n in connection.execute(query)}
+    return dict(connection.execute(query).tuples().all())
 
 
 def corrupt(connection: sa.Connection) -> list[str]:

@@ -32,7 +32,9 @@ from returns_pipeline.domain.model import (
     Waiting,
 )
 from returns_pipeline.storage import tables as t
-from returns_pipeline.storage.bulk import chunks, upsert
+from returns_pipeline.storage.bulk import chunks as chunks  # noqa: PLC0414 - steps call it so
+from returns_pipeline.storage.bulk import upsert
+from returns_pipeline.storage.types import Row, Select
 
 FACTS = ("started", "dropped_off", "approved", "departed", "received", "expired", "cancelled")
 
@@ -106,7 +108,7 @@ def unit_row(unit: Unit) -> tuple[Any, ...]:
     )
 
 
-def unit_of(row: sa.Row[Any]) -> Unit:
+def unit_of(row: Row) -> Unit:
     """The unit behind a row that begins with ``UNIT_COLUMNS``."""
     (
         unit_key,
@@ -157,7 +159,7 @@ def unit_of(row: sa.Row[Any]) -> Unit:
     )
 
 
-def _unit_select() -> sa.Select[Any]:
+def _unit_select() -> Select:
     return sa.select(*(t.return_items.c[name] for name in UNIT_COLUMNS))
 
 
@@ -189,11 +191,11 @@ def write_units(connection: sa.Connection, units: Collection[Unit], *, now: date
 
 def in_chunks(
     connection: sa.Connection,
-    query: sa.Select[Any],
+    query: Select,
     column: sa.ColumnElement[Any],
     values: Iterable[Any],
     size: int = 500,
-) -> Iterator[sa.Row[Any]]:
+) -> Iterator[Row]:
     """Rows of ``query`` whose ``column`` is one of ``values``, asked a few hundred at a time."""
     for part in chunks(values, size):
         yield from connection.execute(query.where(column.in_(part)))
@@ -234,13 +236,13 @@ _LINE = (
 )
 
 
-def _with_lines(connection: sa.Connection, headers: Sequence[sa.Row[Any]]) -> list[Order]:
+def _with_lines(connection: sa.Connection, headers: Sequence[Row]) -> list[Order]:
     lines: dict[str, list[OrderLine]] = defaultdict(list)
     query = sa.select(*_LINE).order_by(t.order_lines.c.order_id, t.order_lines.c.position)
     ids = [header[0] for header in headers]
     for row in in_chunks(connection, query, t.order_lines.c.order_id, ids):
         lines[row[1]].append(OrderLine(*row))
-    return [Order(*header, lines=tuple(lines[header[0]])) for header in headers]
+    return [Order(*(*header, tuple(lines[header[0]]))) for header in headers]
 
 
 def orders_by_id(connection: sa.Connection, ids: Iterable[str]) -> dict[str, Order]:
@@ -259,7 +261,7 @@ def orders_by_key(
         keys: Folded order numbers.
         but_not_source: A channel whose orders never count: our own exchange orders.
     """
-    found: dict[str, sa.Row[Any]] = {}
+    found: dict[str, Row] = {}
     query = sa.select(*_ORDER).where(t.orders.c.source != but_not_source)
     for column in (t.orders.c.reference_key, t.orders.c.secondary_key):
         for row in in_chunks(connection, query, column, keys):
@@ -284,7 +286,7 @@ class StoredMatch:
     since_at: datetime
 
 
-def _match_of(row: Mapping[str, Any]) -> Match:
+def _match_of(row: sa.RowMapping) -> Match:
     key, code, reason = row["unit_key"], row["code"], row["reason"]
     match row["outcome"]:
         case "matched":
@@ -396,7 +398,7 @@ def rows_of(
     found: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     query = sa.select(table)
     for row in in_chunks(connection, query, table.c.unit_key, keys):
-        found[row.unit_key].append(row._mapping)
+        found[row.unit_key].append(row._asdict())
     return found
 
 
@@ -433,7 +435,7 @@ def location_names(connection: sa.Connection) -> dict[str, str]:
     query = sa.select(t.vendor_locations.c.location_id, t.vendor_locations.c.name).where(
         t.vendor_locations.c.is_present
     )
-    return {location_id: name for location_id, name in connection.execute(query)}
+    return dict(connection.execute(query).tuples().all())
 
 
 def each(

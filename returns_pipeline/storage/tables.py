@@ -516,7 +516,7 @@ intents = Table(
     Column("kind", Text, nullable=False),  # rma_booking | rma_action | refund_create | ...
     Column("subject", Text, nullable=False),  # the order: one unknown holds the others up
     Column("reference", Text, nullable=False),
-    Column("payload", sa.JSON, nullable=False),
+    Column("payload", sa.JSON(none_as_null=True), nullable=False),
     Column("payload_hash", Text, nullable=False),
     Column("state", Text, nullable=False),
     Column("attempt", sa.Integer, nullable=False),
@@ -527,7 +527,7 @@ intents = Table(
     Column("created_at", Instant, nullable=False),
     Column("sent_at", Instant),
     Column("settled_at", Instant),
-    Column("evidence", sa.JSON),
+    Column("evidence", sa.JSON(none_as_null=True)),  # None is NULL, not JSON's null
     Column("error", Text, nullable=False, server_default=""),
     CheckConstraint(
         "state IN ('ready','sending','unknown','confirmed','refused','suspense','withdrawn')",

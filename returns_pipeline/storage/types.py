@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
+
+# Rows and queries whose columns the type checker need not follow.
+Row: TypeAlias = "sa.Row[*tuple[Any, ...]]"
+Select: TypeAlias = "sa.Select[*tuple[Any, ...]]"
 
 _SQLITE_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
 
@@ -44,7 +48,11 @@ class Instant(TypeDecorator[datetime]):
         text = instant_text(value)
         return value.astimezone(UTC) if dialect.name == "postgresql" else text
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+    def process_result_value(
+        self,
+        value: Any,
+        dialect: Dialect,  # noqa: ARG002
+    ) -> datetime | None:
         """Give back an aware UTC instant."""
         if value is None:
             return None
