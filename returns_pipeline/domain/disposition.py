@@ -84,30 +84,33 @@ def decide(unit: Unit, policy: Policy, locations: Mapping[str, str]) -> Decided 
     )
 
 
-def _moving(policy: Policy) -> Iterable[DispositionRule]:
-    return (rule for rule in policy.rules.values() if rule.effect is not StockEffect.NONE)
+_Rules = Mapping[Disposition, DispositionRule]
 
 
-def policy_problems(policy: Policy) -> list[str]:
-    """What is wrong with the dispositions, before any vendor is asked."""
+def _moving(rules: _Rules) -> Iterable[DispositionRule]:
+    return (rule for rule in rules.values() if rule.effect is not StockEffect.NONE)
+
+
+def rule_problems(rules: Mapping[Disposition, DispositionRule]) -> list[str]:
+    """What is wrong with the dispositions' rows, before any vendor is asked."""
     problems = [
         f"policy [locations.{disposition}]: missing; every disposition needs its row"
         for disposition in Disposition
-        if disposition not in policy.rules
+        if disposition not in rules
     ]
     problems.extend(
         f"policy [locations.{rule.disposition}] location: missing; "
         f"stock = {rule.effect.value!r} needs one"
-        for rule in _moving(policy)
+        for rule in _moving(rules)
         if not rule.location
     )
     problems.extend(
         f"policy [locations.{rule.disposition}] sellable: only SELLABLE and SELLABLE_B "
         "may raise stock that a sales channel sees"
-        for rule in policy.rules.values()
+        for rule in rules.values()
         if rule.sellable and not rule.disposition.value.startswith("SELLABLE")
     )
-    problems.extend(_mixing(policy, lambda rule: _fold(rule.location)))
+    problems.extend(_mixing(rules, lambda rule: _fold(rule.location)))
     return problems
 
 
@@ -117,30 +120,33 @@ def location_problems(policy: Policy, locations: Mapping[str, str]) -> list[str]
     problems = [
         f"policy [locations.{rule.disposition}] location: Linnworks has no location "
         f"{rule.location!r}; it has {', '.join(sorted(locations.values())) or 'none'}"
-        for rule in _moving(policy)
+        for rule in _moving(policy.rules)
         if _fold(rule.location) not in index
     ]
     # A name and an id may mean one place: look again once both are resolved.
-    by_name = set(_mixing(policy, lambda rule: _fold(rule.location)))
-    resolved = _mixing(policy, lambda rule: index.get(_fold(rule.location), _fold(rule.location)))
+    by_name = set(_mixing(policy.rules, lambda rule: _fold(rule.location)))
+    resolved = _mixing(
+        policy.rules, lambda rule: index.get(_fold(rule.location), _fold(rule.location))
+    )
     problems.extend(problem for problem in resolved if problem not in by_name)
     return problems
 
 
-def _mixing(policy: Policy, place: Callable[[DispositionRule], str]) -> list[str]:
-    """Rows, one sellable and one not, that lead to one location (and bin).
+def _mixing(rules: _Rules, place: Callable[[DispositionRule], str]) -> list[str]:
+    """Rows, one sellable and one not, that lead to one location.
 
-    Scrap counts: its units pass through the location, and stay where the writing-off
-    fails.
+    A bin does not keep them apart: an RMA cannot name one (contract Linnworks 3.1), so
+    both would be booked to wherever the item lies there. Scrap counts: its units pass
+    through the location, and stay where the writing-off fails.
     """
-    by_place: dict[tuple[str, str], list[DispositionRule]] = defaultdict(list)
-    for rule in _moving(policy):
+    by_place: dict[str, list[DispositionRule]] = defaultdict(list)
+    for rule in _moving(rules):
         if rule.location:
-            by_place[place(rule), fold(rule.bin)].append(rule)
+            by_place[place(rule)].append(rule)
     problems: list[str] = []
-    for rules in by_place.values():
-        good = [rule for rule in rules if rule.sellable]
-        bad = [rule for rule in rules if not rule.sellable]
+    for together in by_place.values():
+        good = [rule for rule in together if rule.sellable]
+        bad = [rule for rule in together if not rule.sellable]
         problems.extend(
             f"policy [locations.{a.disposition}] and [locations.{b.disposition}] both lead to "
             f"{a.location!r}: sellable and not sellable units would mix there. Give one of them "
@@ -154,5 +160,5 @@ def _mixing(policy: Policy, place: Callable[[DispositionRule], str]) -> list[str
 def sellable_locations(policy: Policy, locations: Mapping[str, str]) -> frozenset[str]:
     """The ids of the locations in which only sellable units may be."""
     index = location_index(locations)
-    found = (index.get(_fold(rule.location)) for rule in _moving(policy) if rule.sellable)
+    found = (index.get(_fold(rule.location)) for rule in _moving(policy.rules) if rule.sellable)
     return frozenset(location_id for location_id in found if location_id)

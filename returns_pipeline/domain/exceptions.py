@@ -133,13 +133,50 @@ CATALOGUE: Mapping[str, CatalogueEntry] = {entry.code: entry for entry in _ROWS}
 # matching (nothing moves without it) and from what sealing refuses.
 _BLOCKS = {
     "stock": frozenset(
-        ["ORPHAN_RETURN", "ORDER_NOT_PROCESSED", "ORDER_REF_AMBIGUOUS", "LINE_ID_MISSING", "LINE_AMBIGUOUS_SKU", "SKU_UNKNOWN", "SKU_UNLINKED", "QTY_EXCEEDS_ORDERED", "DUPLICATE_RETURN_UNIT", "BLIND_RETURN", "LINNWORKS_CANNOT_RETURN", "DISPOSITION_MISSING", "DISPOSITION_UNMAPPED", "DISPOSITION_CONFLICT", "BATCH_ITEM_MANUAL", "SCHEMA_DRIFT", "CLOCK_AMBIGUOUS", "CONFIG_CONTRADICTION", "WRITE_UNKNOWN_OUTCOME"]
+        [
+            "ORPHAN_RETURN",
+            "ORDER_NOT_PROCESSED",
+            "ORDER_REF_AMBIGUOUS",
+            "LINE_ID_MISSING",
+            "LINE_AMBIGUOUS_SKU",
+            "SKU_UNKNOWN",
+            "SKU_UNLINKED",
+            "QTY_EXCEEDS_ORDERED",
+            "DUPLICATE_RETURN_UNIT",
+            "BLIND_RETURN",
+            "LINNWORKS_CANNOT_RETURN",
+            "DISPOSITION_MISSING",
+            "DISPOSITION_UNMAPPED",
+            "DISPOSITION_CONFLICT",
+            "BATCH_ITEM_MANUAL",
+            "SCHEMA_DRIFT",
+            "CLOCK_AMBIGUOUS",
+            "CONFIG_CONTRADICTION",
+            "WRITE_UNKNOWN_OUTCOME",
+        ]
     ),
     "refund": frozenset(
-        ["REFUND_OVER_CEILING", "REFUND_AMOUNT_MISMATCH", "LINNWORKS_CANNOT_REFUND", "REFUND_DOUBLE_SUSPECTED", "WRONG_ITEM_SUSPECTED", "OUT_OF_POLICY_WINDOW", "VAT_RATE_UNKNOWN", "EXCHANGE_UNEVEN_ZERO_VALUE", "EXCHANGE_ORDER_MISSING", "KIT_INCOMPLETE"]
+        [
+            "REFUND_OVER_CEILING",
+            "REFUND_AMOUNT_MISMATCH",
+            "LINNWORKS_CANNOT_REFUND",
+            "REFUND_DOUBLE_SUSPECTED",
+            "WRONG_ITEM_SUSPECTED",
+            "OUT_OF_POLICY_WINDOW",
+            "VAT_RATE_UNKNOWN",
+            "EXCHANGE_UNEVEN_ZERO_VALUE",
+            "EXCHANGE_ORDER_MISSING",
+            "KIT_INCOMPLETE",
+        ]
     ),
     "batch": frozenset(
-        ["BATCH_UNBALANCED", "BATCH_INCOMPLETE", "ACCOUNT_UNMAPPED", "FX_RATE_MISSING", "PERIOD_LOCKED"]
+        [
+            "BATCH_UNBALANCED",
+            "BATCH_INCOMPLETE",
+            "ACCOUNT_UNMAPPED",
+            "FX_RATE_MISSING",
+            "PERIOD_LOCKED",
+        ]
     ),
 }
 OPEN_STATES = frozenset({"open", "ack", "snoozed"})

@@ -28,7 +28,10 @@ from returns_pipeline.domain.policy import Policy, fold
 
 # Fields without which it is not sure which unit this is, or whether it is back. An
 # unreadable reason code harms nobody. Names are the adapter's (contract ADAPTER).
-_IDENTITY = frozenset(["return_id", "order_number", "line_item_id", "sku", "received_at", "returnless"])
+_IDENTITY = frozenset(
+    ["return_id", "order_number", "line_item_id", "sku", "received_at", "returnless"]
+)
+_RECEIPT = frozenset({"received_at"})
 _CONDITION = frozenset({"disposition", "inspection_outcome"})
 _MONEY = _IDENTITY | frozenset(
     ["refund_type", "refund_amount", "shipping_refund_amount", "return_fee", "currency"]
@@ -82,8 +85,8 @@ def stock_gate(
         exception = "BLIND_RETURN" if came else None
         return Held("returnless", "returnless: nothing comes back", exception)
     received = evidence(unit, policy.gate.stock)
-    if received is None or _ended(unit):
-        return _not_received(unit)
+    if received is None:
+        return _ended(unit) or _unread(unit, _RECEIPT) or _not_received(unit)
     verdict = _unmatched(match) or _unread(unit, _STOCK) or _disposition(decided)
     if isinstance(verdict, Held):
         return verdict
@@ -101,6 +104,9 @@ def refund_gate(unit: Unit, match: Match, decided: Decided | Held | None, policy
     A returnless unit by its own rule; every other by receipt and a disposition that allows
     it. Where the policy names another evidence for the drop-off method, that evidence is
     enough, unless a disposition known by then forbids the refund.
+
+    Where Happy Returns pays it does so at approval (``money_left``): until then nothing was
+    paid, whatever has been received.
     """
     needed = policy.gate.refund_by_dropoff.get(fold(unit.dropoff_method), policy.gate.refund)
     if unit.returnless:
@@ -120,7 +126,7 @@ def refund_gate(unit: Unit, match: Match, decided: Decided | Held | None, policy
     if held is not None:
         return held
     at = _latest(proof.at, unit.disposition_at if inspected else None)
-    if policy.gate.refund_requires_approval and unit.approved is not None:
+    if _needs_approval(policy) and unit.approved is not None:
         at = max(at, unit.approved.at)
     return Cleared(at)
 
@@ -142,9 +148,12 @@ def exchange_gate(unit: Unit, match: Match, decided: Decided | Held | None, poli
 def money_left(unit: Unit, policy: Policy) -> datetime | None:
     """When Happy Returns paid, where it is the declared executor: at approval.
 
-    Money and store credit alike (contract Happy Returns 5); an exchange pays nobody.
+    Money and store credit alike (contract Happy Returns 5); an exchange pays nobody. What
+    was paid is not known while a field that says so could not be read.
     """
     if policy.refunds.executor is not Executor.HAPPY_RETURNS or unit.approved is None:
+        return None
+    if _unread(unit, _MONEY) is not None:
         return None
     paid = unit.refund_type in {RefundType.REFUND, RefundType.STORE_CREDIT}
     return unit.approved.at if paid else None
@@ -187,8 +196,13 @@ def _no_type(unit: Unit) -> Held | None:
     return Held("SCHEMA_DRIFT", "no refund type that is known was given", "SCHEMA_DRIFT")
 
 
+def _needs_approval(policy: Policy) -> bool:
+    happy_returns_pays = policy.refunds.executor is Executor.HAPPY_RETURNS
+    return policy.gate.refund_requires_approval or happy_returns_pays
+
+
 def _unapproved(unit: Unit, policy: Policy) -> Held | None:
-    if not policy.gate.refund_requires_approval or unit.approved is not None:
+    if not _needs_approval(policy) or unit.approved is not None:
         return None
     return Held("not_approved", "not approved by Happy Returns yet")
 

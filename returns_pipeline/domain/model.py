@@ -260,7 +260,6 @@ class DispositionRule:
     sellable: bool
     refund: str  # "allow" | "hold"
     role: str  # ledger role of the cost side, "" for none
-    bin: str = ""
 
 
 @dataclass(frozen=True, slots=True)

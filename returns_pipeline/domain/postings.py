@@ -24,6 +24,24 @@ from returns_pipeline.domain.policy import Policy
 
 DEBIT, CREDIT = "debit", "credit"
 
+ROLES = (
+    "sales_returns",
+    "shipping_refunded",
+    "vat_output",
+    "return_fee_income",
+    "refund_clearing",
+    "store_credit_liability",
+    "exchange_clearing",
+    "returned_goods_in_transit",
+    "inventory",
+    "cogs_returns",
+    "returns_writeoff",
+    "return_logistics_cost",
+    "vat_rounding_difference",
+    "fx_difference",
+)
+"""The ledger's roles; some are told further apart by what follows a dot."""
+
 
 def tax_key(rate_bp: int) -> str:
     """The rate as finance prints it: 2000 basis points: ``"20"``; 1750: ``"17.5"``."""
@@ -115,7 +133,8 @@ def refund_postings(
 def _shipping_tax(refund: RefundDue) -> str:
     """The rate shipping was taxed at: the line's where it explains the VAT, to a penny."""
     gross, vat = refund.shipping_minor, refund.shipping_vat_minor
-    if abs(vat_within(gross, refund.tax_rate_bp) - vat) <= 1:
+    # Where rounding left a penny that is all VAT, there is no net to take a rate of.
+    if abs(vat_within(gross, refund.tax_rate_bp) - vat) <= 1 or gross == vat:
         return tax_key(refund.tax_rate_bp)
     return tax_key(half_up_div(vat * 100, gross - vat) * 100)
 

@@ -70,9 +70,13 @@ def refund_due(
     Returns:
         ``Held`` with ``REFUND_AMOUNT_MISMATCH``, ``REFUND_OVER_CEILING`` or
         ``VAT_RATE_UNKNOWN`` where the figures do not agree, exceed what was paid, or hold
-        a tax that cannot be. All amounts are minor units of the order's currency.
+        a tax that cannot be; with ``KIT_INCOMPLETE`` for a part of a bundle that has no
+        price of its own. All amounts are minor units of the order's currency.
     """
     line = line_of(order, matched.row_id)
+    if line.parent_row_id is not None and not line.total_minor:
+        reason = "part of a bundle, without a price of its own: what it is worth is to be decided"
+        return Held("KIT_INCOMPLETE", reason, "KIT_INCOMPLETE")
     goods = share(line.total_minor, line.quantity, matched.unit_no)
     shipping = fee = 0
     if carries_order_extras:
@@ -90,9 +94,7 @@ def refund_due(
     )
     if over is not None:
         return over
-    shipping_vat = (
-        half_up_div(order.postage_vat_minor * shipping, order.postage_minor) if shipping else 0
-    )
+    shipping_vat = _shipping_vat(order, shipping, shipping_refunded_minor)
     goods_vat = share(line.vat_minor, line.quantity, matched.unit_no)
     if not (0 <= goods_vat <= goods and 0 <= shipping_vat <= shipping):
         reason = f"VAT of {goods_vat} in goods of {goods}, {shipping_vat} in shipping of {shipping}"
@@ -121,6 +123,14 @@ def gateway(order: Order, policy: Policy) -> str:
     """The gateway that carries the order's money back."""
     gateways = policy.refunds.gateways
     return gateways.get(fold(order.payment_method)) or gateways.get("*", "")
+
+
+def _shipping_vat(order: Order, shipping: int, before: int) -> int:
+    """The VAT in this part of the postage; cumulative, as the goods' is."""
+    if not shipping:
+        return 0
+    vat, paid = order.postage_vat_minor, order.postage_minor
+    return half_up_div(vat * (before + shipping), paid) - half_up_div(vat * before, paid)
 
 
 def _disagrees(unit: Unit, order: Order, goods: int, fee: int, policy: Policy) -> Held | None:

@@ -10,7 +10,6 @@ import csv
 import hashlib
 import io
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,8 @@ COLUMNS = (
     "units",
 )
 VERSION = 1
-_FORMULA = tuple("=+-@\t\r\n＝＋－＠")
+# What begins a formula: in ASCII, blank characters before it, and in full width.
+_FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 
 
 def guarded(text: str) -> str:
@@ -93,5 +93,5 @@ def write(folder: Path, batch: Mapping[str, Any], lines: Sequence[Mapping[str, A
     for path, data in files.items():
         partial = path.with_suffix(path.suffix + ".part")
         partial.write_bytes(data)
-        os.replace(partial, path)
+        partial.replace(path)
     return list(files)
