@@ -42,7 +42,9 @@ def connect(url: str) -> sa.Engine:
     parsed = _parsed(url)
     # Bound values may be personal or secret: they never enter an error's text.
     if parsed.get_backend_name() == "postgresql":
-        return sa.create_engine(parsed, hide_parameters=True, pool_pre_ping=True)
+        engine = sa.create_engine(parsed, hide_parameters=True, pool_pre_ping=True)
+        event.listen(engine, "handle_error", _without_values)
+        return engine
     path = parsed.database
     if path and path != ":memory:" and not path.startswith("file:"):
         try:
@@ -100,6 +102,22 @@ def usable(engine: sa.Engine) -> Iterator[None]:
             raise  # a statement is wrong, not the database
         msg = f"cannot use the database {named(engine.url)} ({reason}): {remedy or _USUAL}"
         raise DatabaseUnusable(msg) from error
+
+
+def _without_values(context: sa.engine.ExceptionContext) -> None:
+    # PostgreSQL's detail is the failing row, and a wrong value stands in the message.
+    said: Any = context.original_exception
+    diagnosis = getattr(said, "diag", None)
+    if diagnosis is None or not diagnosis.message_primary:
+        return
+    about = f"{diagnosis.schema_name or ''}.{diagnosis.table_name or ''}".strip(".")
+    text = diagnosis.message_primary
+    if (diagnosis.sqlstate or "").startswith("22"):  # data exceptions
+        text = f"SQLSTATE {diagnosis.sqlstate} {about}".strip()
+    said.args = (text,)
+    if context.sqlalchemy_exception is not None:
+        kind = f"{type(said).__module__}.{type(said).__name__}"
+        context.sqlalchemy_exception.args = (f"({kind}) {text}",)
 
 
 def _configure(connection: Any, _record: object) -> None:
