@@ -1,22 +1,41 @@
-"""Reading for people: the account of what happened, the queue, one thing's whole story.
+"""Reading for people: the account of what happened, the queue, the day.
 
 Everything here only reads. The shapes of the JSON are those of the interface
-specification; tables and colours are ``cli``'s.
+specification; one thing's story is ``story``'s, pages and workbooks ``reporting``'s, tables
+and colours ``cli``'s.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
 from returns_pipeline.domain import exceptions as rules
+from returns_pipeline.domain.calendar import day_bounds
+from returns_pipeline.domain.money import share
+from returns_pipeline.domain.policy import Policy
+from returns_pipeline.reporting.day import (
+    Balance,
+    Batch,
+    BatchLine,
+    DayReport,
+    HeldUnit,
+    Movement,
+    OpenAmount,
+    PastDay,
+    ReceivedUnit,
+    Refund,
+    Replacement,
+    Task,
+)
 from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.engine import reading
+from returns_pipeline.storage.types import Row, Select
 
 _OPEN = ("open", "ack", "snoozed")
 
@@ -27,7 +46,7 @@ def account(engine: sa.Engine) -> dict[str, Any]:
         items, moved, due = t.return_items.c, t.stock_adjustments.c, t.refunds_due.c
         names = records.location_names(connection)
 
-        def rows(query: sa.Select[Any]) -> list[dict[str, Any]]:
+        def rows(query: Select) -> list[dict[str, Any]]:
             return [dict(row._mapping) for row in connection.execute(query)]
 
         count = sa.func.count()
@@ -127,10 +146,11 @@ def exceptions_list(
     if code:
         query = query.where(columns.code == code.upper())
     with reading(engine) as connection:
-        return [_exception(row._mapping) for row in connection.execute(query)]
+        return [exception_document(row._asdict()) for row in connection.execute(query)]
 
 
-def _exception(row: Mapping[str, Any]) -> dict[str, Any]:
+def exception_document(row: Mapping[str, Any]) -> dict[str, Any]:
+    """An exception in the shape of the interface specification."""
     return {
         "code": row["code"],
         "key": row["key"],
@@ -186,19 +206,12 @@ def closed_day(engine: sa.Engine, day: date) -> dict[str, Any]:
                     ],
                 }
             )
-        states: dict[str, int] = {}
-        for state, count in connection.execute(
+        counted = connection.execute(
             sa.select(due.state, sa.func.count())
             .where(due.batch_id.in_([header.batch_id for header in headers]))
             .group_by(due.state)
-        ):
-            states[state] = count
-        unknown = connection.execute(
-            sa.select(sa.func.count()).where(
-                due.batch_id.in_([header.batch_id for header in headers]),
-                due.state == "batched",
-            )
-        ).scalar_one()
+        )
+        states = {state: count for state, count in counted}  # noqa: C416 (rows are not pairs)
     return {
         "business_date": day.isoformat(),
         "batches": batches,
@@ -206,156 +219,437 @@ def closed_day(engine: sa.Engine, day: date) -> dict[str, Any]:
             "actioned": states.get("actioned", 0),
             "recorded": states.get("recorded", 0),
             "refused": states.get("refused", 0),
-            "unknown": unknown,
+            "unknown": states.get("batched", 0),
         },
     }
 
 
-# --- one thing's story ------------------------------------------------------------
+# --- one day ----------------------------------------------------------------------
+
+# Verdicts that say why nothing is owed or expected yet: nobody has to do anything.
+EXPECTED = frozenset(
+    [
+        "not_received",
+        "cancelled",
+        "expired",
+        "returnless",
+        "no_stock",
+        "no_refund",
+        "exchange",
+        "no_exchange",
+        "unmatched",
+    ]
+)
+_SOURCES = {"happy_returns.shipments": "Happy Returns", "linnworks.orders": "Linnworks"}
+_CLEARING = ("returned_goods_in_transit", "exchange_clearing", "store_credit_liability")
+_ITEM = (
+    t.return_items.c.unit_key,
+    t.return_items.c.return_id,
+    t.return_items.c.order_number,
+    t.return_items.c.sku,
+)
 
 
-def explain(engine: sa.Engine, key: str) -> dict[str, Any] | None:
-    """The whole story behind a key, back to the payloads; ``None`` where nothing has it.
+def day_report(engine: sa.Engine, on: date, *, policy: Policy, now: datetime) -> DayReport:
+    """Everything the report of one business day is made of.
 
-    Args:
-        engine: The pipeline's database.
-        key: A unit, a return id, an order number, an adjustment, a batch id, or a batch
-            line as ``<batch>/<line>``.
+    What happened is of that day; what is held and who has which task, as it is ``now``.
     """
     with reading(engine) as connection:
-        units = _units_behind(connection, key)
-        batch = _batch_line(connection, key)
-        if batch is not None:
-            units = batch["item_ids"]
-        if not units:
-            return None
-        story: dict[str, Any] = {"key": key}
-        if batch is not None:
-            story["batch_line"] = batch
-        story["items"] = [_unit_story(connection, unit) for unit in sorted(units)]
-        return story
+        return _Day(connection, on, policy, now).report()
 
 
-def _units_behind(connection: sa.Connection, key: str) -> list[str]:
-    items = t.return_items.c
-    folded = key.strip().lstrip("#").casefold()
-    query = sa.select(items.unit_key).where(
-        sa.or_(items.unit_key == key, items.return_id == key, items.order_key == folded)
-    )
-    found = list(connection.execute(query).scalars())
-    for table, column in (
-        (t.stock_adjustments, t.stock_adjustments.c.adjustment_key),
-        (t.refunds_due, t.refunds_due.c.refund_key),
-        (t.exchange_orders, t.exchange_orders.c.exchange_key),
-        (t.exchange_orders, t.exchange_orders.c.reference),
-        (t.stock_adjustments, t.stock_adjustments.c.intent_key),
-        (t.refunds_due, t.refunds_due.c.intent_key),
-    ):
-        if not found:
-            query = sa.select(table.c.unit_key).where(column == key)
-            found = list(connection.execute(query).scalars())
-    return found
+class _Day:
+    """Reads the parts of one day's report over one connection."""
 
+    def __init__(self, connection: sa.Connection, on: date, policy: Policy, now: datetime) -> None:
+        self.connection, self.on, self.policy, self.now = connection, on, policy, now
+        self.zone = policy.merchant.time_zone
+        self.span = day_bounds(on, self.zone)
+        self.names = records.location_names(connection)
 
-def _batch_line(connection: sa.Connection, key: str) -> dict[str, Any] | None:
-    batch_id, _, number = key.partition("/")
-    header = connection.execute(
-        sa.select(t.batches).where(t.batches.c.batch_id == batch_id)
-    ).one_or_none()
-    if header is None:
-        return None
-    query = sa.select(t.batch_lines).where(t.batch_lines.c.batch_id == batch_id)
-    if number:
-        if not number.isdigit():
-            return None
-        query = query.where(t.batch_lines.c.number == int(number))
-    lines = connection.execute(query.order_by(t.batch_lines.c.number)).all()
-    if not lines:
-        return None
-    units = sorted({unit for line in lines for unit in json.loads(line.unit_keys)})
-    return {
-        "batch": batch_id,
-        "state": header.state,
-        "hash": header.hash,
-        "policy_hash": header.policy_hash,
-        "lines": [
-            {
-                "number": line.number,
-                "role": line.role,
-                "account": line.account,
-                "tax_rate": line.tax_key,
-                "side": line.side,
-                "amount_minor": line.amount_minor,
-                "currency": line.currency,
-            }
-            for line in lines
-        ],
-        "item_ids": units,
-    }
+    def report(self) -> DayReport:
+        """Read them all."""
+        held = self._held()
+        return DayReport(
+            business_date=self.on,
+            merchant=self.policy.merchant.name,
+            time_zone=self.zone,
+            made_at=self.now,
+            closed_at=self._one(
+                sa.select(t.closed_days.c.closed_at).where(t.closed_days.c.business_date == self.on)
+            ),
+            read_at=self._read_at(),
+            stale_after=self.policy.ages.source_stale,
+            stages=dict(
+                self._pairs(
+                    sa.select(t.return_items.c.stage, sa.func.count()).group_by(
+                        t.return_items.c.stage
+                    )
+                )
+            ),
+            received=self._received(),
+            movements=self._movements(),
+            held=held,
+            refunds=self._refunds(),
+            replacements=self._replacements(),
+            tasks=self._tasks(),
+            batches=self._batches(),
+            balances=self._balances(),
+            open_amounts=self._open_amounts(),
+            history=self._history(),
+            unknown_writes=self._one(
+                sa.select(sa.func.count()).where(t.intents.c.state.in_(("unknown", "suspense")))
+            ),
+        )
 
+    def _one(self, query: Select) -> Any:
+        return self.connection.execute(query).scalar_one_or_none()
 
-def _unit_story(connection: sa.Connection, unit: str) -> dict[str, Any]:
-    def of(table: sa.Table, *order: sa.ColumnElement[Any]) -> list[dict[str, Any]]:
-        query = sa.select(table).where(table.c.unit_key == unit).order_by(*order)
-        return [_plain(row._mapping) for row in connection.execute(query)]
+    def _pairs(self, query: Select) -> list[tuple[Any, Any]]:
+        return [(row[0], row[1]) for row in self.connection.execute(query)]
 
-    found = of(t.return_items)
-    intents = t.intents.c
-    keys = [
-        row["intent_key"]
-        for table in (t.stock_adjustments, t.refunds_due, t.exchange_orders)
-        for row in of(table)
-        if row["intent_key"]
-    ]
-    acts = connection.execute(
-        sa.select(t.attempts, intents.kind, intents.state, intents.reference)
-        .join_from(t.attempts, t.intents, t.attempts.c.intent_key == intents.intent_key)
-        .where(
-            sa.or_(
-                intents.intent_key.in_(keys),
-                intents.intent_key.in_(
-                    sa.select(t.intents.c.depends_on).where(t.intents.c.intent_key.in_(keys))
-                ),
+    def _place(self, location_id: str) -> str:
+        return self.names.get(location_id, location_id)
+
+    def _read_at(self) -> dict[str, datetime | None]:
+        marks = t.watermarks.c
+        found = dict(self._pairs(sa.select(marks.name, marks.at)))
+        return {title: found.get(name) for name, title in _SOURCES.items()}
+
+    # --- goods --------------------------------------------------------------------
+
+    def _received(self) -> tuple[ReceivedUnit, ...]:
+        query = (
+            sa.select(*_ITEM, t.receipts.c.received_at, t.return_items.c.disposition_code)
+            .join_from(t.receipts, t.return_items, t.receipts.c.unit_key == _ITEM[0])
+            .where(t.receipts.c.business_date == self.on)
+            .order_by(t.receipts.c.received_at)
+        )
+        rows = self.connection.execute(query).all()
+        keys = [row.unit_key for row in rows]
+        moved = records.rows_of(self.connection, t.stock_adjustments, keys)
+        gates = records.rows_of(self.connection, t.gates, keys)
+        found = records.rows_of(self.connection, t.matches, keys)
+        decided = records.decisions_of(self.connection, keys)
+        units = []
+        for row in rows:
+            key = row.unit_key
+            outcome, place = self._standing(
+                moved.get(key, []), gates.get(key, []), found.get(key, [])
+            )
+            condition = decided[key].decided.disposition.value if key in decided else ""
+            units.append(
+                ReceivedUnit(
+                    **_who(row),
+                    received_at=row.received_at,
+                    condition=condition or row.disposition_code,
+                    outcome=outcome,
+                    place=place,
+                )
+            )
+        return tuple(units)
+
+    def _standing(
+        self,
+        moved: list[Mapping[str, Any]],
+        gates: list[Mapping[str, Any]],
+        found: list[Mapping[str, Any]],
+    ) -> tuple[str, str]:
+        """Where a received unit stands, and its place or what holds it."""
+        for row in moved:
+            if row["kind"] == "move":
+                continue
+            if row["state"] == "posted":
+                outcome = "scrapped" if row["scrap_quantity"] else "restocked"
+                return outcome, self._place(row["location_id"])
+            if row["state"] in {"ready", "intended"}:
+                return "waiting", f"to be posted to {self._place(row['location_id'])}"
+            return "held", row["note"] or row["state"]
+        if found and found[0]["outcome"] != "matched":
+            return "held", found[0]["reason"]
+        stock = next((gate for gate in gates if gate["gate"] == "stock"), None)
+        if stock is None or stock["is_cleared"]:
+            return "waiting", "not decided yet"
+        booked = stock["code"] in {"no_stock", "returnless"}
+        return ("nothing to book" if booked else "held"), stock["reason"]
+
+    def _movements(self) -> tuple[Movement, ...]:
+        moved = t.stock_adjustments.c
+        query = (
+            sa.select(
+                *_ITEM,
+                moved.location_id,
+                moved.is_sellable,
+                moved.scrap_quantity,
+                moved.posted_at,
+                moved.rma_header_id,
+            )
+            .join_from(t.stock_adjustments, t.return_items, moved.unit_key == _ITEM[0])
+            .where(moved.posted_at >= self.span[0], moved.posted_at < self.span[1])
+        )
+        return tuple(
+            Movement(
+                **_who(row),
+                location=self._place(row.location_id),
+                sellable=row.is_sellable,
+                scrapped=bool(row.scrap_quantity),
+                posted_at=row.posted_at,
+                rma=row.rma_header_id,
+            )
+            for row in self.connection.execute(query)
+        )
+
+    def _held(self) -> tuple[HeldUnit, ...]:
+        items, gates, found = t.return_items.c, t.gates.c, t.matches.c
+        unmatched = (
+            sa.select(*_ITEM, sa.literal("match"), found.code, found.reason, found.since_at)
+            .join_from(t.matches, t.return_items, found.unit_key == items.unit_key)
+            .where(items.is_open, found.outcome != "matched", items.received_at.is_not(None))
+        )
+        shut = (
+            sa.select(*_ITEM, gates.gate, gates.code, gates.reason, gates.since_at)
+            .join_from(t.gates, t.return_items, gates.unit_key == items.unit_key)
+            .where(items.is_open, ~gates.is_cleared, gates.code.not_in(EXPECTED))
+        )
+        rows = [tuple(row) for query in (unmatched, shut) for row in self.connection.execute(query)]
+        for table, name in (
+            (t.stock_adjustments, "stock"),
+            (t.refunds_due, "refund"),
+            (t.exchange_orders, "exchange"),
+        ):
+            stopped = (
+                sa.select(*_ITEM, table.c.state, table.c.note, table.c.created_at)
+                .join_from(table, t.return_items, table.c.unit_key == items.unit_key)
+                .where(table.c.state.in_(("held", "refused")))
+            )
+            for *unit, state, note, since in self.connection.execute(stopped):
+                code, _, why = note.partition(":")
+                known = code in rules.CATALOGUE
+                rows.append(
+                    (*unit, name, code if known else state, (why if known else note) or code, since)
+                )
+        values = self._values({row[0] for row in rows})
+        return tuple(
+            HeldUnit(*(*row, *values.get(row[0], (0, self.policy.merchant.currency))))
+            for row in rows
+        )
+
+    def _values(self, keys: set[str]) -> dict[str, tuple[int, str]]:
+        """What each unit is worth: its refund, else its share of the order line, else as told."""
+        items, found, due, lines = (
+            t.return_items.c,
+            t.matches.c,
+            t.refunds_due.c,
+            t.order_lines.c,
+        )
+        query = sa.select(
+            items.unit_key,
+            items.refund_amount_minor,
+            items.currency,
+            due.amount_minor,
+            due.currency.label("due_currency"),
+            found.unit_no,
+            lines.total_minor,
+            lines.quantity,
+            t.orders.c.currency.label("order_currency"),
+        ).select_from(
+            t.return_items.outerjoin(t.refunds_due, items.unit_key == due.unit_key)
+            .outerjoin(t.matches, items.unit_key == found.unit_key)
+            .outerjoin(t.order_lines, found.row_id == lines.row_id)
+            .outerjoin(t.orders, lines.order_id == t.orders.c.order_id)
+        )
+        values = {}
+        for row in records.in_chunks(self.connection, query, items.unit_key, keys):
+            if row.amount_minor is not None:
+                value = (row.amount_minor, row.due_currency)
+            elif row.total_minor is not None and row.quantity:
+                value = (share(row.total_minor, row.quantity, row.unit_no), row.order_currency)
+            else:
+                currency = row.currency or self.policy.merchant.currency
+                value = (row.refund_amount_minor or 0, currency)
+            values[row.unit_key] = value
+        return values
+
+    # --- money --------------------------------------------------------------------
+
+    def _refunds(self) -> tuple[Refund, ...]:
+        due = t.refunds_due.c
+        query = (
+            sa.select(*_ITEM, t.refunds_due)
+            .join_from(t.refunds_due, t.return_items, due.unit_key == _ITEM[0])
+            .where(due.business_date == self.on)
+        )
+        return tuple(
+            Refund(
+                **_who(row),
+                tender=row.tender,
+                state=row.state,
+                executor=row.executor,
+                amount_minor=row.amount_minor,
+                vat_minor=row.goods_vat_minor + row.shipping_vat_minor - row.fee_vat_minor,
+                currency=row.currency,
+                batch_id=row.batch_id or "",
+            )
+            for row in self.connection.execute(query)
+        )
+
+    def _replacements(self) -> tuple[Replacement, ...]:
+        made = t.exchange_orders.c
+        query = (
+            sa.select(
+                *_ITEM[:3],
+                made.sku,
+                made.quantity,
+                made.reference,
+                made.state,
+                (made.unit_price_minor * made.quantity).label("amount_minor"),
+                made.currency,
+            )
+            .join_from(t.exchange_orders, t.return_items, made.unit_key == _ITEM[0])
+            .where(made.created_order_at >= self.span[0], made.created_order_at < self.span[1])
+        )
+        return tuple(Replacement(*row) for row in self.connection.execute(query))
+
+    def _batches(self) -> tuple[Batch, ...]:
+        query = (
+            sa.select(t.batches)
+            .where(t.batches.c.business_date == self.on)
+            .order_by(t.batches.c.batch_id)
+        )
+        lines = t.batch_lines.c
+        found = []
+        for header in self.connection.execute(query).all():
+            rows = self.connection.execute(
+                sa.select(t.batch_lines)
+                .where(lines.batch_id == header.batch_id)
+                .order_by(lines.number)
+            )
+            found.append(
+                Batch(
+                    header.batch_id,
+                    header.kind,
+                    header.state,
+                    header.currency,
+                    header.hash,
+                    tuple(
+                        BatchLine(*(*row[:-1], tuple(json.loads(row.unit_keys)))) for row in rows
+                    ),
+                )
+            )
+        return tuple(found)
+
+    def _clearing(self, *columns: sa.ColumnElement[Any]) -> Select:
+        entry = t.postings.c
+        signed = sa.case((entry.side == "debit", entry.amount_minor), else_=-entry.amount_minor)
+        total = sa.func.sum(signed)
+        return (
+            sa.select(*columns, total.label("open_minor"))
+            .where(
+                entry.business_date <= self.on,
+                sa.or_(entry.role.in_(_CLEARING), entry.role.startswith("refund_clearing")),
+            )
+            .group_by(*columns)
+            .having(total != 0)
+            .order_by(*columns)
+        )
+
+    def _balances(self) -> tuple[Balance, ...]:
+        entry = t.postings.c
+        by_unit = self._clearing(
+            entry.role, entry.account, entry.currency, entry.unit_key
+        ).order_by(None)
+        unit = by_unit.subquery()
+        query = (
+            sa.select(
+                unit.c.role,
+                unit.c.account,
+                unit.c.currency,
+                sa.func.sum(unit.c.open_minor),
+                sa.func.count(),
+            )
+            .group_by(unit.c.role, unit.c.account, unit.c.currency)
+            .order_by(unit.c.account, unit.c.role)
+        )
+        return tuple(
+            Balance(role, account, currency, int(minor), units)
+            for role, account, currency, minor, units in self.connection.execute(query)
+        )
+
+    def _open_amounts(self) -> tuple[OpenAmount, ...]:
+        entry = t.postings.c
+        query = (
+            self._clearing(entry.role, entry.account, entry.currency, *_ITEM[:3])
+            .join_from(t.postings, t.return_items, entry.unit_key == _ITEM[0])
+            .where(entry.business_date > self.on - timedelta(days=90))
+        )
+        return tuple(
+            OpenAmount(*(*row[:6], int(row.open_minor))) for row in self.connection.execute(query)
+        )
+
+    # --- people and time ----------------------------------------------------------
+
+    def _tasks(self) -> tuple[Task, ...]:
+        query = sa.select(t.exceptions).where(t.exceptions.c.status.in_(_OPEN))
+        rows = [row._mapping for row in self.connection.execute(query)]
+        values = self._values({unit for row in rows for unit in json.loads(row["unit_keys"])})
+        tasks = []
+        for row in rows:
+            units = tuple(json.loads(row["unit_keys"]))
+            amount, currency = row["amount_minor"], row["currency"]
+            if not amount:
+                worth = [values[unit] for unit in units if unit in values]
+                currency = worth[0][1] if worth else self.policy.merchant.currency
+                amount = sum(minor for minor, own in worth if own == currency)
+            entry = rules.CATALOGUE[row["code"]]
+            tasks.append(
+                Task(
+                    code=row["code"],
+                    title=entry.title,
+                    key=row["key"],
+                    owner=row["owner"],
+                    severity=row["severity"],
+                    opened_at=row["opened_at"],
+                    due_at=row["due_at"],
+                    amount_minor=amount,
+                    currency=currency,
+                    item_ids=units,
+                    return_ids=tuple(json.loads(row["return_ids"])),
+                    order_numbers=tuple(json.loads(row["order_numbers"])),
+                    message=row["message"],
+                    action=entry.action,
+                )
+            )
+        return tuple(tasks)
+
+    def _history(self) -> tuple[PastDay, ...]:
+        days = [self.on - timedelta(days=back) for back in range(13, -1, -1)]
+        receipts, moved = t.receipts.c, t.stock_adjustments.c
+        received = dict(
+            self._pairs(
+                sa.select(receipts.business_date, sa.func.count())
+                .where(receipts.business_date.in_(days))
+                .group_by(receipts.business_date)
             )
         )
-        .order_by(t.attempts.c.id)
-    )
-    raw = t.raw_payloads.c
-    payloads = connection.execute(
-        sa.select(raw.id, raw.source, raw.hash, raw.fetched_at, raw.run_id, raw.body)
-        .where(raw.key == unit)
-        .order_by(raw.id)
-    )
+        history = []
+        for day in days:
+            start, end = day_bounds(day, self.zone)
+            restocked = self._one(
+                sa.select(sa.func.count()).where(moved.posted_at >= start, moved.posted_at < end)
+            )
+            history.append(PastDay(day, received.get(day, 0), restocked))
+        return tuple(history)
+
+
+def _who(row: Row) -> dict[str, Any]:
+    """Which unit a row is about."""
     return {
-        "item": found[0] if found else {"unit_key": unit},
-        "events": of(t.unit_events, t.unit_events.c.id),
-        "match": of(t.matches),
-        "dispositions": of(t.dispositions, t.dispositions.c.sequence),
-        "gates": of(t.gates, t.gates.c.gate),
-        "stock_adjustments": of(t.stock_adjustments, t.stock_adjustments.c.id),
-        "exchange_orders": of(t.exchange_orders),
-        "refunds": of(t.refunds_due),
-        "postings": of(t.postings, t.postings.c.id),
-        "acts": [_plain(row._mapping) for row in acts],
-        "exceptions": _exceptions_of(connection, unit),
-        "payloads": [
-            {**_plain(row._mapping), "body": json.loads(row.body)}
-            for row in payloads
-        ],
+        "item_id": row.unit_key,
+        "return_id": row.return_id,
+        "order_number": row.order_number,
+        "sku": row.sku,
     }
-
-
-def _exceptions_of(connection: sa.Connection, unit: str) -> list[dict[str, Any]]:
-    columns = t.exceptions.c
-    query = sa.select(t.exceptions).where(columns.unit_keys.contains(json.dumps(unit)))
-    return [
-        {**_exception(row._mapping), "resolution": row.resolution}
-        for row in connection.execute(query.order_by(columns.id))
-    ]
-
-
-def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _text(value) for name, value in row.items()}
 
 
 def _text(value: Any) -> Any:

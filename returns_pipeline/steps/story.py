@@ -1,0 +1,290 @@
+"""One thing's whole story: from a unit, a batch line or an adjustment back to the payloads.
+
+Everything here only reads. What is shown how is ``cli``'s.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from returns_pipeline.reporting.day import amount_text
+from returns_pipeline.steps.account import exception_document
+from returns_pipeline.storage import records
+from returns_pipeline.storage import tables as t
+from returns_pipeline.storage.engine import reading
+
+
+def explain(engine: sa.Engine, key: str) -> dict[str, Any] | None:
+    """The whole story behind a key, back to the payloads; ``None`` where nothing has it.
+
+    Args:
+        engine: The pipeline's database.
+        key: A unit, a return id, an order number, an adjustment, a batch id, or a batch
+            line as ``<batch>/<line>``.
+    """
+    with reading(engine) as connection:
+        units = _units_behind(connection, key)
+        batch = _batch_line(connection, key)
+        if batch is not None:
+            units = batch["item_ids"]
+        if not units:
+            return None
+        story: dict[str, Any] = {"key": key}
+        if batch is not None:
+            story["batch_line"] = batch
+        story["items"] = [_unit_story(connection, unit) for unit in sorted(units)]
+        return story
+
+
+def _units_behind(connection: sa.Connection, key: str) -> list[str]:
+    items = t.return_items.c
+    folded = key.strip().lstrip("#").casefold()
+    query = sa.select(items.unit_key).where(
+        sa.or_(items.unit_key == key, items.return_id == key, items.order_key == folded)
+    )
+    found = list(connection.execute(query).scalars())
+    for table, column in (
+        (t.stock_adjustments, t.stock_adjustments.c.adjustment_key),
+        (t.refunds_due, t.refunds_due.c.refund_key),
+        (t.exchange_orders, t.exchange_orders.c.exchange_key),
+        (t.exchange_orders, t.exchange_orders.c.reference),
+        (t.stock_adjustments, t.stock_adjustments.c.intent_key),
+        (t.refunds_due, t.refunds_due.c.intent_key),
+    ):
+        if not found:
+            query = sa.select(table.c.unit_key).where(column == key)
+            found = list(connection.execute(query).scalars())
+    return found
+
+
+def _batch_line(connection: sa.Connection, key: str) -> dict[str, Any] | None:
+    batch_id, _, number = key.partition("/")
+    header = connection.execute(
+        sa.select(t.batches).where(t.batches.c.batch_id == batch_id)
+    ).one_or_none()
+    if header is None:
+        return None
+    query = sa.select(t.batch_lines).where(t.batch_lines.c.batch_id == batch_id)
+    if number:
+        if not number.isdigit():
+            return None
+        query = query.where(t.batch_lines.c.number == int(number))
+    lines = connection.execute(query.order_by(t.batch_lines.c.number)).all()
+    if not lines:
+        return None
+    units = sorted({unit for line in lines for unit in json.loads(line.unit_keys)})
+    return {
+        "batch": batch_id,
+        "state": header.state,
+        "hash": header.hash,
+        "policy_hash": header.policy_hash,
+        "lines": [
+            {
+                "number": line.number,
+                "role": line.role,
+                "account": line.account,
+                "tax_rate": line.tax_key,
+                "side": line.side,
+                "amount_minor": line.amount_minor,
+                "currency": line.currency,
+            }
+            for line in lines
+        ],
+        "item_ids": units,
+    }
+
+
+def _unit_story(connection: sa.Connection, unit: str) -> dict[str, Any]:
+    def of(table: sa.Table, *order: sa.ColumnElement[Any]) -> list[dict[str, Any]]:
+        query = sa.select(table).where(table.c.unit_key == unit).order_by(*order)
+        return [_plain(row._asdict()) for row in connection.execute(query)]
+
+    found = of(t.return_items)
+    names = records.location_names(connection)
+    intents = t.intents.c
+    keys = [
+        row["intent_key"]
+        for table in (t.stock_adjustments, t.refunds_due, t.exchange_orders)
+        for row in of(table)
+        if row["intent_key"]
+    ]
+    acts = connection.execute(
+        sa.select(t.attempts, intents.kind, intents.state, intents.reference)
+        .join_from(t.attempts, t.intents, t.attempts.c.intent_key == intents.intent_key)
+        .where(
+            sa.or_(
+                intents.intent_key.in_(keys),
+                intents.intent_key.in_(
+                    sa.select(t.intents.c.depends_on).where(t.intents.c.intent_key.in_(keys))
+                ),
+            )
+        )
+        .order_by(t.attempts.c.id)
+    )
+    raw = t.raw_payloads.c
+    payloads = connection.execute(
+        sa.select(raw.id, raw.source, raw.hash, raw.fetched_at, raw.run_id, raw.body)
+        .where(raw.key == unit)
+        .order_by(raw.id)
+    )
+    return {
+        "item": found[0] if found else {"unit_key": unit},
+        "events": of(t.unit_events, t.unit_events.c.id),
+        "match": of(t.matches),
+        "dispositions": of(t.dispositions, t.dispositions.c.sequence),
+        "gates": of(t.gates, t.gates.c.gate),
+        "stock_adjustments": [
+            {**row, "location": names.get(row["location_id"], row["location_id"])}
+            for row in of(t.stock_adjustments, t.stock_adjustments.c.id)
+        ],
+        "exchange_orders": of(t.exchange_orders),
+        "refunds": of(t.refunds_due),
+        "postings": of(t.postings, t.postings.c.id),
+        "batches": _batches_of(connection, unit),
+        "acts": [_plain(row._asdict()) for row in acts],
+        "exceptions": _exceptions_of(connection, unit),
+        "payloads": [{**_plain(row._asdict()), "body": json.loads(row.body)} for row in payloads],
+    }
+
+
+def _batches_of(connection: sa.Connection, unit: str) -> list[dict[str, Any]]:
+    own = sa.select(t.postings.c.batch_id).where(t.postings.c.unit_key == unit)
+    columns = t.batches.c
+    query = sa.select(
+        columns.batch_id,
+        columns.kind,
+        columns.state,
+        columns.business_date,
+        columns.hash,
+        columns.sealed_at,
+        columns.posted_at,
+    ).where(columns.batch_id.in_(own))
+    return [_plain(row._asdict()) for row in connection.execute(query.order_by(columns.batch_id))]
+
+
+def _exceptions_of(connection: sa.Connection, unit: str) -> list[dict[str, Any]]:
+    columns = t.exceptions.c
+    query = sa.select(t.exceptions).where(columns.unit_keys.contains(json.dumps(unit)))
+    return [
+        {
+            **exception_document(row._asdict()),
+            "resolved_at": _text(row.resolved_at),
+            "resolution": row.resolution,
+        }
+        for row in connection.execute(query.order_by(columns.id))
+    ]
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _text(value) for name, value in row.items()}
+
+
+def _text(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, date | datetime) else value
+
+
+# --- the story as it went ---------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One thing that happened to a unit: when (UTC), what about, in words."""
+
+    at: str
+    topic: str
+    text: str
+
+
+def timeline(item: Mapping[str, Any]) -> list[Moment]:
+    """An item of ``explain`` in the order things happened or were decided."""
+    moments = [
+        *_learnt(item),
+        *_decided(item),
+        *_moved(item),
+        *_paid(item),
+        *_acted(item),
+        *_asked(item),
+    ]
+    # Instants are UTC and ISO 8601: their text sorts as they do. Of one instant, as told.
+    return sorted(moments, key=lambda moment: moment.at)
+
+
+def _learnt(item: Mapping[str, Any]) -> Iterator[Moment]:
+    for row in item["payloads"]:
+        text = f"{row['source']} payload {row['id']} kept, hash {row['hash'][:12]}"
+        yield Moment(row["fetched_at"], "payload", text)
+    for row in item["events"]:
+        detail = f" ({row['detail']})" if row["detail"] else ""
+        yield Moment(row["at"], "event", f"{row['kind'].replace('_', ' ')}{detail}")
+
+
+def _decided(item: Mapping[str, Any]) -> Iterator[Moment]:
+    for row in item["match"]:
+        if row["outcome"] == "matched":
+            text = f"unit {row['unit_no'] + 1} of order line {row['row_id']}, by {row['rule']}"
+        else:
+            text = f"{row['outcome']}: {row['reason']}"
+        yield Moment(row["decided_at"], "match", text)
+    for row in item["dispositions"]:
+        stock = "sellable" if row["is_sellable"] else "not sellable"
+        text = f"{row['source_code']} is {row['disposition']}: {row['effect']}, {stock}"
+        yield Moment(row["decided_at"], "disposition", text)
+    for row in item["gates"]:
+        verdict = "open" if row["is_cleared"] else f"shut: {row['reason']}"
+        yield Moment(row["since_at"], f"{row['gate']} gate", verdict)
+
+
+def _moved(item: Mapping[str, Any]) -> Iterator[Moment]:
+    for row in item["stock_adjustments"]:
+        place = row.get("location") or row["location_id"]
+        yield Moment(row["created_at"], "stock", f"{row['kind']} of {row['sku']} to {place} due")
+        if row["posted_at"]:
+            text = f"posted to {place} with RMA {row['rma_header_id']}"
+            yield Moment(row["posted_at"], "stock", text)
+    for row in item["exchange_orders"]:
+        text = f"{row['quantity']} x {row['sku']} to be ordered as {row['reference']}"
+        yield Moment(row["created_at"], "exchange", text)
+        if row["created_order_at"]:
+            text = f"ordered: {row['new_order_id']}"
+            yield Moment(row["created_order_at"], "exchange", text)
+
+
+def _paid(item: Mapping[str, Any]) -> Iterator[Moment]:
+    for row in item["refunds"]:
+        amount = amount_text(row["amount_minor"], row["currency"])
+        text = f"{amount} due as {row['tender']}, business date {row['business_date']}"
+        yield Moment(row["created_at"], "refund", text)
+        if row["settled_at"]:
+            yield Moment(row["settled_at"], "refund", f"{row['state']} ({row['executor']})")
+    for row in item["postings"]:
+        amount = amount_text(row["amount_minor"], row["currency"])
+        line = f"{row['side']} {row['account']} {row['role']} {amount}"
+        place = f", {row['batch_id']}/{row['line_number']}" if row["batch_id"] else ""
+        yield Moment(row["created_at"], "ledger", line + place)
+    for row in item["batches"]:
+        text = f"{row['batch_id']} sealed, hash {row['hash'][:12]}"
+        yield Moment(row["sealed_at"], "batch", text)
+        if row["posted_at"]:
+            yield Moment(row["posted_at"], "batch", f"{row['batch_id']} posted")
+
+
+def _acted(item: Mapping[str, Any]) -> Iterator[Moment]:
+    for row in item["acts"]:
+        detail = f": {row['detail']}" if row["detail"] else ""
+        text = f"{row['kind'].replace('_', ' ')} {row['reference']} {row['step']}{detail}"
+        yield Moment(row["at"], "act", text)
+
+
+def _asked(item: Mapping[str, Any]) -> Iterator[Moment]:
+    for row in item["exceptions"]:
+        text = f"{row['code']} for {row['owner']}: {row['message']}"
+        yield Moment(row["opened_at"], "exception", text)
+        if row["resolved_at"]:
+            closing = f"{row['code']} closed: {row['resolution']}"
+            yield Moment(row["resolved_at"], "exception", closing)
