@@ -157,7 +157,7 @@ def intend_refunds(engine: sa.Engine, *, batch_ids: Collection[str], now: dateti
     with engine.begin() as connection:
         groups: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
         for row in records.in_chunks(connection, query, due.batch_id, sorted(batch_ids)):
-            groups[row.batch_id, row.order_id].append(row._mapping)
+            groups[row.batch_id, row.order_id].append(row._asdict())
         numbers = _order_numbers(connection, sorted({order for _, order in groups}))
         intents: list[NewIntent] = []
         for (_, order_id), rows in groups.items():

@@ -58,6 +58,53 @@ class Summary:
         }
 
 
+class _Lanes:
+    """What the lanes of one drive know of each other. A lane is the writes of one kind.
+
+    A lane that has nothing may get something from another one (an action from its
+    booking), so that all end together.
+    """
+
+    def __init__(
+        self, lanes: int, until: float, summary: Summary, progress: Callable[[str], None]
+    ) -> None:
+        self.until = until
+        self.fatal: VendorError | None = None
+        self._lanes = lanes
+        self._summary = summary
+        self._progress = progress
+        self._lock = threading.Lock()
+        self._idle: set[str] = set()
+        self._over = threading.Event()
+
+    def busy(self, kind: str) -> None:
+        with self._lock:
+            self._idle.discard(kind)
+
+    def nothing_left(self, kind: str) -> bool:
+        """Wait a moment for another lane; true when every lane has nothing."""
+        self.leave(kind)
+        return self._over.wait(0.02)
+
+    def leave(self, kind: str) -> None:
+        with self._lock:
+            self._idle.add(kind)
+            if len(self._idle) == self._lanes:
+                self._over.set()
+
+    def count(self, outcome: str) -> None:
+        with self._lock:
+            self._summary.outcomes[outcome] += 1
+            text = _progress(self._summary)
+        self._progress(text)
+
+    def abandon(self, error: VendorError) -> None:
+        """Stop every lane: nothing that any of them could send would be accepted."""
+        self.fatal = self.fatal or error
+        self.until = float("-inf")
+        self._over.set()
+
+
 class Dispatcher:
     """Drives intents of some kinds until nothing more can be done for them now.
 
@@ -111,63 +158,46 @@ class Dispatcher:
             self._engine, now=self._clock(), run_id=self._run_id
         )
         self._read_back(kinds, summary)
-        began = self._monotonic()
-        fatal: list[VendorError] = []
-        waiting = threading.Event()
-        idle: set[str] = set()
-        lock = threading.Lock()
-
-        def lane(kind: str) -> None:
-            failures = 0
-            while not self.stop.is_set() and not fatal:
-                if self._monotonic() - began > self._max_seconds:
-                    return
-                intent = outbox.claim(
-                    self._engine,
-                    kind,
-                    now=self._clock(),
-                    holder=self._holder,
-                    lease=LEASE,
-                    run_id=self._run_id,
-                )
-                if intent is None:
-                    # A lane that has nothing may get something from another one.
-                    with lock:
-                        idle.add(kind)
-                        if len(idle) == len(kinds):
-                            waiting.set()
-                            return
-                    if waiting.wait(0.02):
-                        return
-                    continue
-                with lock:
-                    idle.clear()
-                try:
-                    outcome = self._carry_out(intent)
-                except (CredentialsRevoked, ContractBroken) as error:
-                    fatal.append(error)
-                    waiting.set()
-                    return
-                with lock:
-                    summary.outcomes[f"{kind}.{outcome}"] += 1
-                    progress(_progress(summary))
-                failures = failures + 1 if outcome in {"not_applied", "unknown"} else 0
-                if failures >= _BREAKER:
-                    # The vendor is not there: one probe a while, and no storm meanwhile.
-                    if self.stop.wait(_PROBE_AFTER if failures == _BREAKER else 0):
-                        return
-                    if failures > _BREAKER:
-                        return
-
+        lanes = _Lanes(len(kinds), self._monotonic() + self._max_seconds, summary, progress)
         with ThreadPoolExecutor(max_workers=max(1, len(kinds))) as pool:
-            futures = [pool.submit(lane, kind) for kind in kinds]
+            futures = [pool.submit(self._lane, kind, lanes) for kind in kinds]
             for future in futures:
                 future.result()
         with self._engine.connect() as connection:
             summary.left = outbox.counts(connection, kinds)
-        if fatal:
-            raise fatal[0]
+        if lanes.fatal is not None:
+            raise lanes.fatal
         return summary
+
+    def _lane(self, kind: str, lanes: _Lanes) -> None:
+        """Send what is ready of one kind until no lane has anything left."""
+        failures = 0
+        while not self.stop.is_set() and self._monotonic() < lanes.until:
+            intent = outbox.claim(
+                self._engine,
+                kind,
+                now=self._clock(),
+                holder=self._holder,
+                lease=LEASE,
+                run_id=self._run_id,
+            )
+            if intent is None:
+                if lanes.nothing_left(kind):
+                    return
+                continue
+            lanes.busy(kind)
+            try:
+                outcome = self._carry_out(intent)
+            except (CredentialsRevoked, ContractBroken) as error:
+                lanes.abandon(error)
+                return
+            lanes.count(f"{kind}.{outcome}")
+            failures = failures + 1 if outcome in {"not_applied", "unknown"} else 0
+            # The vendor is not there: one probe after a while, and no storm meanwhile.
+            if failures > _BREAKER or (failures == _BREAKER and self.stop.wait(_PROBE_AFTER)):
+                lanes.leave(kind)
+                return
+        lanes.leave(kind)
 
     # --- one intent ---------------------------------------------------------------
 
@@ -318,6 +348,3 @@ class Dispatcher:
 def _progress(summary: Summary) -> str:
     done = {k: n for k, n in summary.outcomes.items() if "." in k}
     return "Linnworks: " + ", ".join(f"{k.replace('.', ' ')} {n}" for k, n in sorted(done.items()))
-
-
-__all__ = ["LEASE", "Dispatcher", "Summary"]

@@ -17,8 +17,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from returns_pipeline.dispatch import readings
+from returns_pipeline.domain import disposition as disposition_rules
 from returns_pipeline.normalise import happy_returns as hr
 from returns_pipeline.normalise import linnworks as lw
+from returns_pipeline.settings import SettingsError
 from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
@@ -78,14 +80,19 @@ def store(connection: sa.Connection, payloads: Iterable[Received], *, run_id: st
 def _heads(connection: sa.Connection, source: str, keys: Iterable[str]) -> dict[str, str]:
     heads = t.payload_heads.c
     query = sa.select(heads.key, heads.hash).where(heads.source == source)
-    return {key: found for key, found in records.in_chunks(connection, query, heads.key, keys)}
+    return {row[0]: row[1] for row in records.in_chunks(connection, query, heads.key, keys)}
 
 
 # --- Linnworks --------------------------------------------------------------------
 
 
 def locations(rt: Runtime) -> dict[str, int]:
-    """Read Linnworks' stock locations; one that is gone is kept and marked so."""
+    """Read Linnworks' stock locations; one that is gone is kept and marked so.
+
+    Raises:
+        SettingsError: When a disposition leads to a location Linnworks does not have, or
+            two that must not mix lead to one. Nothing is moved under such a policy.
+    """
     now = rt.now()
     found = rt.linnworks.stock_locations()
     columns = ("location_id", "name", "is_warehouse_managed", "is_present", "seen_at")
@@ -93,6 +100,10 @@ def locations(rt: Runtime) -> dict[str, int]:
         connection.execute(sa.update(t.vendor_locations).values(is_present=False))
         rows = [(place.id, place.name, place.warehouse_managed, True, now) for place in found]
         upsert(connection, t.vendor_locations, columns, rows, key=("location_id",))
+    names = {place.id: place.name for place in found}
+    problems = disposition_rules.location_problems(rt.policy, names)
+    if problems:
+        raise SettingsError(problems)
     return {"locations": len(found)}
 
 

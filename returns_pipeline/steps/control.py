@@ -19,7 +19,7 @@ from returns_pipeline.dispatch import readings
 from returns_pipeline.domain import disposition as disposition_rules
 from returns_pipeline.domain import exceptions as rules
 from returns_pipeline.domain import reconciliation
-from returns_pipeline.domain.model import ExceptionRaised, Severity
+from returns_pipeline.domain.model import ExceptionRaised, Owner, Severity
 from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
@@ -142,17 +142,17 @@ def _waiting_money(connection: sa.Connection, rt: Runtime, now: datetime) -> Rai
         .where(items.is_open, items.received_at.is_(None), ~items.is_returnless)
         .where(due.effective_at <= now - first, due.state != "refused")
     )
-    for row in connection.execute(paid):
-        days = (now - row.effective_at).days
-        late = now - row.effective_at >= ages.refunded_not_received[-1]
+    for sent in connection.execute(paid):
+        days = (now - sent.effective_at).days
+        late = now - sent.effective_at >= ages.refunded_not_received[-1]
         yield _unit(
-            row,
+            sent,
             "REFUNDED_NOT_RECEIVED",
             f"refunded {days} days ago and not received",
-            amount_minor=row.amount_minor,
-            currency=row.currency,
+            amount_minor=sent.amount_minor,
+            currency=sent.currency,
             severity=Severity.S1 if late else Severity.S2,
-            since=row.effective_at,
+            since=sent.effective_at,
         )
 
 
@@ -183,35 +183,47 @@ def _on_the_way(connection: sa.Connection, rt: Runtime, now: datetime) -> Raised
 
 
 def _acting(connection: sa.Connection, rt: Runtime, now: datetime) -> Raised:
-    """Writes that need a person, and those whose outcome is not known."""
+    """Writes whose outcome is not known, and those put aside before anything came of them.
+
+    A write that was refused or stopped holds its rows too: those speak for it, unit by
+    unit (``_held_rows``).
+    """
     intents = t.intents.c
-    query = sa.select(t.intents).where(intents.state.in_(("unknown", "suspense", "refused")))
+    query = sa.select(t.intents).where(intents.state == "unknown")
     for row in connection.execute(query):
         known = row.sent_at or row.created_at
-        if row.state == "unknown" and known > now - rt.settings.settle:
+        if known > now - rt.settings.settle:
             continue  # resting: it is read back first
-        code = "WRITE_UNKNOWN_OUTCOME"
-        if row.state == "refused":
-            code = _REFUSED.get(row.kind, "WRITE_UNKNOWN_OUTCOME")
-        yield ExceptionRaised(
-            code=code,
-            key=row.intent_key,
-            message=f"{row.kind} {row.reference or row.subject}: {row.error or row.state}",
-            since=known,
+        yield _write(row, known)
+    query = sa.select(t.intents).where(intents.state == "suspense")
+    spoken_for = _references_held(connection)
+    for row in connection.execute(query):
+        if row.reference not in spoken_for:
+            yield _write(row, row.sent_at or row.created_at)
+
+
+def _write(row: Any, since: datetime) -> ExceptionRaised:
+    return ExceptionRaised(
+        code="WRITE_UNKNOWN_OUTCOME",
+        key=row.intent_key,
+        message=f"{row.kind} {row.reference or row.subject}: {row.error or row.state}",
+        since=since,
+    )
+
+
+def _references_held(connection: sa.Connection) -> set[str]:
+    found: set[str] = set()
+    for table in (t.stock_adjustments, t.exchange_orders, t.refunds_due):
+        query = sa.select(table.c.intent_key).where(
+            table.c.state.in_(("held", "refused")), table.c.intent_key.is_not(None)
         )
-
-
-_REFUSED = {
-    "rma_booking": "LINNWORKS_CANNOT_RETURN",
-    "rma_action": "LINNWORKS_CANNOT_RETURN",
-    "refund_create": "LINNWORKS_CANNOT_REFUND",
-    "refund_action": "LINNWORKS_CANNOT_REFUND",
-    "exchange_create": "EXCHANGE_ORDER_MISSING",
-}
+        found.update(key.partition(":")[2] for key in connection.execute(query).scalars())
+    return found
 
 
 def _held_rows(connection: sa.Connection, _rt: Runtime, _now: datetime) -> Raised:
-    """Adjustments, refunds and replacements that the acting side holds for a person."""
+    """Adjustments, refunds and replacements that were stopped, or are odd though done."""
+    items = t.return_items.c
     for table, default in (
         (t.stock_adjustments, "LINNWORKS_CANNOT_RETURN"),
         (t.exchange_orders, "EXCHANGE_ORDER_MISSING"),
@@ -219,8 +231,9 @@ def _held_rows(connection: sa.Connection, _rt: Runtime, _now: datetime) -> Raise
     ):
         query = (
             sa.select(*_ITEM, table.c.note)
-            .join_from(table, t.return_items, table.c.unit_key == t.return_items.c.unit_key)
-            .where(table.c.state.in_(("held", "refused")))
+            .join_from(table, t.return_items, table.c.unit_key == items.unit_key)
+            .where(items.is_open)
+            .where(sa.or_(table.c.state.in_(("held", "refused")), table.c.note != ""))
         )
         for row in connection.execute(query):
             code, _, why = row.note.partition(":")
@@ -315,48 +328,67 @@ def _refresh(
     """Apply what holds to the stored exceptions the caller speaks for (``belongs``)."""
     columns = t.exceptions.c
     query = sa.select(t.exceptions).where(columns.status.in_(("open", "ack", "snoozed")))
-    open_rows = {
-        (row.code, row.key): row._mapping
-        for row in connection.execute(query)
-        if belongs(row._mapping)
-    }
-    found: dict[tuple[str, str], ExceptionRaised] = {}
-    for one in raised:
-        found.setdefault((one.code, one.key), one)
-    opened = []
-    for key, one in found.items():
-        entry = rules.CATALOGUE[one.code]
-        severity = one.severity or entry.severity
-        row = open_rows.get(key)
-        if row is None:
-            owner = rt.policy.owners.get(one.code, entry.owner)
-            due = rules.due_at(severity, now, rt.policy)
-            opened.append(_exception_row(one, owner.value, severity, now, due, rt.policy.hash))
-            continue
-        seen = {
-            "message": one.message,
-            "severity": severity.value,
-            "amount_minor": one.amount_minor,
-        }
-        if any(row[name] != value for name, value in seen.items()):
-            connection.execute(
-                sa.update(t.exceptions)
-                .where(columns.id == row["id"])
-                .values(**seen, last_seen_at=now, occurrences=row["occurrences"] + 1)
-            )
-    upsert(connection, t.exceptions, _EXCEPTION_COLUMNS, opened)
-    closed = [row["id"] for key, row in open_rows.items() if key not in found]
-    for part in records.chunks(closed, 500):
+    rows = [row for found in connection.execute(query) if belongs(row := found._asdict())]
+    ids = {(row["code"], row["key"]): row["id"] for row in rows}
+    changes = rules.refresh([_stored(row) for row in rows], raised, now=now, policy=rt.policy)
+    upsert(
+        connection,
+        t.exceptions,
+        _EXCEPTION_COLUMNS,
+        [_exception_row(one, now, rt.policy.hash) for one in changes.opened],
+    )
+    for one in changes.updated:
         connection.execute(
             sa.update(t.exceptions)
-            .where(columns.id.in_(part))
+            .where(columns.id == ids[one.code, one.key])
             .values(
-                status="auto_resolved",
-                resolved_at=now,
-                resolution="its cause no longer holds",
+                **_told(one),
+                severity=one.severity.value,
+                due_at=one.due_at,
+                last_seen_at=now,
+                occurrences=columns.occurrences + 1,
             )
         )
-    return {"opened": len(opened), "closed": len(closed), "open": len(found)}
+    for one, reason in changes.resolved:
+        connection.execute(
+            sa.update(t.exceptions)
+            .where(columns.id == ids[one.code, one.key])
+            .values(status="auto_resolved", resolved_at=now, resolution=reason)
+        )
+    return {
+        "opened": len(changes.opened),
+        "closed": len(changes.resolved),
+        "open": len(rows) + len(changes.opened) - len(changes.resolved),
+    }
+
+
+def _stored(row: Mapping[str, Any]) -> rules.OpenException:
+    return rules.OpenException(
+        code=row["code"],
+        key=row["key"],
+        severity=Severity(row["severity"]),
+        owner=Owner(row["owner"]),
+        message=row["message"],
+        opened_at=row["opened_at"],
+        due_at=row["due_at"],
+        amount_minor=row["amount_minor"],
+        currency=row["currency"],
+        unit_keys=tuple(json.loads(row["unit_keys"])),
+        return_ids=tuple(json.loads(row["return_ids"])),
+        order_numbers=tuple(json.loads(row["order_numbers"])),
+        status=row["status"],
+    )
+
+
+def _told(one: rules.OpenException) -> dict[str, Any]:
+    return {
+        "message": one.message,
+        "amount_minor": one.amount_minor,
+        "currency": one.currency,
+        "unit_keys": json.dumps(one.unit_keys),
+        "return_ids": json.dumps(one.return_ids),
+        "order_numbers": json.dumps(one.order_numbers),
+    }
 
 
 _EXCEPTION_COLUMNS = (
@@ -379,28 +411,16 @@ _EXCEPTION_COLUMNS = (
 )
 
 
-def _exception_row(
-    one: ExceptionRaised,
-    owner: str,
-    severity: Severity,
-    now: datetime,
-    due: datetime,
-    policy_hash: str,
-) -> tuple[Any, ...]:
+def _exception_row(one: rules.OpenException, now: datetime, policy_hash: str) -> tuple[Any, ...]:
     return (
         one.code,
         one.key,
-        owner,
-        severity.value,
-        "open",
-        one.message,
-        one.amount_minor,
-        one.currency,
-        json.dumps(one.unit_keys),
-        json.dumps(one.return_ids),
-        json.dumps(one.order_numbers),
-        now,
-        due,
+        one.owner.value,
+        one.severity.value,
+        one.status,
+        *_told(one).values(),
+        one.opened_at,
+        one.due_at,
         now,
         1,
         policy_hash,
@@ -431,7 +451,7 @@ def settle_units(rt: Runtime) -> dict[str, int]:
             decision = decisions.get(key)
             moved = stock[key]
             stock_done = unit.returnless or (
-                all(row["state"] == "posted" for row in moved)
+                all(row["state"] == "posted" and not row["note"] for row in moved)
                 and (bool(moved) or (decision is not None and decision.decided.effect == "none"))
             )
             if decision is not None and decision.decided.source_code != unit.disposition_code:

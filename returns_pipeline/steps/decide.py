@@ -33,6 +33,7 @@ from returns_pipeline.domain.model import (
     OrderLine,
     RefundDue,
     RefundType,
+    StockAdjustment,
     Unit,
 )
 from returns_pipeline.steps.runtime import Runtime
@@ -308,21 +309,19 @@ def adjustments(rt: Runtime) -> dict[str, int]:
         work = _open_work(connection)
         stored = records.rows_of(connection, t.stock_adjustments, work.units)
         gates = _Gates(connection, "stock", now)
-        new, corrected = [], []
+        new: list[tuple[Any, ...]] = []
+        corrected: list[tuple[Any, ...]] = []
         for key, unit in work.units.items():
             found = work.matches.get(key)
             if found is None:
                 continue
             decided = work.decided(unit, rt)
             rows = stored.get(key, [])
-            verdict = gate_rules.stock_gate(unit, found.match, decided, rt.policy)
             line = None
             if isinstance(found.match, Matched):
                 order = work.orders[found.match.order_id]
                 line = refund_rules.line_of(order, found.match.row_id)
-                if line.is_batched and isinstance(verdict, Cleared):
-                    why = f"{line.sku} is kept in batches: book it in by hand"
-                    verdict = Held("BATCH_ITEM_MANUAL", why, "BATCH_ITEM_MANUAL")
+            verdict = gate_rules.stock_gate(unit, found.match, decided, rt.policy, line=line)
             gates.put(key, verdict)
             if (
                 not isinstance(verdict, Cleared)
@@ -356,7 +355,7 @@ def _adjustment(
     decided: Decided,
     line: OrderLine,
     rows: list[Mapping[str, Any]],
-) -> adjustment_rules.StockAdjustment | None:
+) -> StockAdjustment | None:
     if not rows:
         return adjustment_rules.adjustment(unit, match, decided, line)
     last = max(rows, key=lambda row: row["id"])
@@ -394,7 +393,7 @@ _ADJUSTMENT_COLUMNS = (
 
 
 def _adjustment_row(
-    change: adjustment_rules.StockAdjustment, decided: Decided, policy_hash: str, now: datetime
+    change: StockAdjustment, decided: Decided, policy_hash: str, now: datetime
 ) -> tuple[Any, ...]:
     move = change.kind == "move"
     return (
@@ -509,13 +508,20 @@ def refunds(rt: Runtime) -> dict[str, int]:
                     carries_order_extras=(unit.return_id, match.order_id) not in so_far.extras,
                     line_refunded_minor=so_far.lines[match.row_id],
                     order_refunded_minor=so_far.orders[match.order_id],
+                    shipping_refunded_minor=so_far.shipping[match.order_id],
                 )
                 if isinstance(result, Held):
                     verdict = result
                 elif _is_even_exchange(unit, result, order):
                     verdict = Held("exchange", "an even exchange moves no money")
                 else:
-                    so_far.add(unit, result)
+                    so_far.add(
+                        unit.return_id,
+                        result.order_id,
+                        result.row_id,
+                        goods=result.goods_minor,
+                        shipping=result.shipping_minor,
+                    )
                     rows.append(_refund_row(result, rt, now))
             gates.put(key, verdict)
         upsert(connection, t.refunds_due, _REFUND_COLUMNS, rows)
@@ -545,12 +551,14 @@ class _SoFar:
     def __init__(self) -> None:
         self.lines: defaultdict[str, int] = defaultdict(int)
         self.orders: defaultdict[str, int] = defaultdict(int)
+        self.shipping: defaultdict[str, int] = defaultdict(int)
         self.extras: set[tuple[str, str]] = set()
 
-    def add(self, unit: Unit, due: RefundDue) -> None:
-        self.lines[due.row_id] += due.goods_minor
-        self.orders[due.order_id] += due.goods_minor + due.shipping_minor
-        self.extras.add((unit.return_id, due.order_id))
+    def add(self, return_id: str, order_id: str, row_id: str, *, goods: int, shipping: int) -> None:
+        self.lines[row_id] += goods
+        self.orders[order_id] += goods + shipping
+        self.shipping[order_id] += shipping
+        self.extras.add((return_id, order_id))
 
 
 def _refunded_so_far(connection: sa.Connection, work: _Work, pending: Mapping[str, Unit]) -> _SoFar:
@@ -568,9 +576,7 @@ def _refunded_so_far(connection: sa.Connection, work: _Work, pending: Mapping[st
     for order_id, row_id, goods, shipping, return_id in records.in_chunks(
         connection, query, due.order_id, ids
     ):
-        so_far.lines[row_id] += goods
-        so_far.orders[order_id] += goods + shipping
-        so_far.extras.add((return_id, order_id))
+        so_far.add(return_id, order_id, row_id, goods=goods, shipping=shipping)
     return so_far
 
 

@@ -221,7 +221,7 @@ def returns(rt: Runtime) -> dict[str, int]:
         with rt.engine.begin() as connection:
             before = records.units_by_key(connection, {unit.unit_key for unit, _ in told})
             after: dict[str, Unit] = {}
-            events = []
+            events: list[tuple[Any, ...]] = []
             for unit, raw_id in told:
                 known = after.get(unit.unit_key) or before.get(unit.unit_key)
                 merged = lifecycle.merge(known, unit) if known else unit
@@ -268,7 +268,7 @@ def _write_returns(
         {row.key: row.body.encode() for row in found if row.key in changed},
         rt.policy.happy_returns,
     )
-    rows = {}
+    rows: dict[tuple[str, str], tuple[Any, ...]] = {}
     for unit in fresh:
         express, merchant_rma = codes.get(unit.unit_key, ("", ""))
         key = (unit.return_id, unit.order_key)

@@ -37,7 +37,7 @@ from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.bulk import upsert
 
 
-class BatchBreaker(Exception):
+class BatchBreaker(Exception):  # noqa: N818 (it says what stopped the run)
     """A day's refunds exceed what the policy lets a run pay without asking."""
 
 
@@ -56,7 +56,7 @@ def postings(rt: Runtime) -> dict[str, int]:
         in_transit = _in_transit(connection, keys)
         currencies = _currencies(connection, {row["order_id"] for row in moved})
         entered: list[Posting] = []
-        held = 0
+        held: list[tuple[sa.Table, int, Held]] = []
         done: dict[str, list[int]] = {"refunds_due": [], "stock_adjustments": []}
         for row in refunds:
             unit = units[row["unit_key"]]
@@ -70,7 +70,7 @@ def postings(rt: Runtime) -> dict[str, int]:
                 received=unit.received is not None or unit.returnless,
             )
             if isinstance(result, Held):
-                held += 1
+                held.append((t.refunds_due, row["id"], result))
                 continue
             entered.extend(result)
             if any(p.role == "returned_goods_in_transit" for p in result):
@@ -90,7 +90,7 @@ def postings(rt: Runtime) -> dict[str, int]:
                 was_in_transit=row["unit_key"] in in_transit,
             )
             if isinstance(result, Held):
-                held += 1
+                held.append((t.stock_adjustments, row["id"], result))
                 continue
             entered.extend(result)
             done["stock_adjustments"].append(row["id"])
@@ -100,14 +100,25 @@ def postings(rt: Runtime) -> dict[str, int]:
                 connection.execute(
                     sa.update(table).where(table.c.id.in_(part)).values(is_ledgered=True)
                 )
-    return {"postings": len(entered), "held": held}
+                connection.execute(
+                    sa.update(table)
+                    .where(table.c.id.in_(part), table.c.note.startswith("ACCOUNT_UNMAPPED"))
+                    .values(note="")
+                )
+        for table, number, why in held:
+            connection.execute(
+                sa.update(table)
+                .where(table.c.id == number)
+                .values(note=f"{why.code}: {why.reason}")
+            )
+    return {"postings": len(entered), "held": len(held)}
 
 
 def _unledgered(
     connection: sa.Connection, table: sa.Table, *where: sa.ColumnElement[bool]
 ) -> list[Mapping[str, Any]]:
     query = sa.select(table).where(~table.c.is_ledgered, *where).order_by(table.c.id)
-    return [row._mapping for row in connection.execute(query)]
+    return [row._asdict() for row in connection.execute(query)]
 
 
 def refund_of(row: Mapping[str, Any]) -> RefundDue:
@@ -458,8 +469,8 @@ def journal(rt: Runtime, day: date, folder: Path) -> list[Path]:
             written.extend(
                 journal_files.write(
                     folder,
-                    header._mapping,
-                    [row._mapping for row in rows],
+                    header._asdict(),
+                    [row._asdict() for row in rows],
                 )
             )
     return written

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import cached_property
 from types import TracebackType
+from typing import Self
 
 import sqlalchemy as sa
 
@@ -101,7 +102,7 @@ class Runtime:
         """Close connections."""
         self.engine.dispose()
 
-    def __enter__(self) -> Runtime:
+    def __enter__(self) -> Self:
         """Use as a context."""
         return self
 
