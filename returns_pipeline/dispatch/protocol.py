@@ -129,7 +129,7 @@ class Dispatcher:
         holder: str,
         max_seconds: float = 1800.0,
         monotonic: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], object] | None = None,
     ) -> None:
         """Begin nothing yet."""
         self._engine = engine
@@ -140,8 +140,8 @@ class Dispatcher:
         self._holder = holder
         self._max_seconds = max_seconds
         self._monotonic = monotonic
-        self._sleep = sleep
         self.stop = threading.Event()
+        self._sleep = sleep or self.stop.wait
 
     def drive(
         self, kinds: Collection[str], *, progress: Callable[[str], None] = lambda _m: None
@@ -161,8 +161,13 @@ class Dispatcher:
         lanes = _Lanes(len(kinds), self._monotonic() + self._max_seconds, summary, progress)
         with ThreadPoolExecutor(max_workers=max(1, len(kinds))) as pool:
             futures = [pool.submit(self._lane, kind, lanes) for kind in kinds]
-            for future in futures:
-                future.result()
+            try:
+                for future in futures:
+                    future.result()
+            except BaseException:
+                # A cancelled run finishes the call in flight and begins no other.
+                self.stop.set()
+                raise
         with self._engine.connect() as connection:
             summary.left = outbox.counts(connection, kinds)
         if lanes.fatal is not None:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from functools import cached_property
+from time import monotonic
 from types import TracebackType
 from typing import Self
 
@@ -28,6 +29,19 @@ def silent(_message: str) -> None:
     """Progress nobody watches."""
 
 
+def _seldom(progress: Progress, seconds: float = 2.0) -> Progress:
+    """Pass on one message in so many seconds: each may cost its reader a commit."""
+    last = float("-inf")
+
+    def passed_on(message: str) -> None:
+        nonlocal last
+        if monotonic() - last >= seconds:
+            last = monotonic()
+            progress(message)
+
+    return passed_on
+
+
 class Runtime:
     """One run's settings, database, clock and vendors.
 
@@ -43,7 +57,7 @@ class Runtime:
         """
         self.settings = settings
         self.run_id = run_id
-        self.progress = progress
+        self.progress = _seldom(progress)
         self.engine: sa.Engine = connect(settings.database_url)
         require_current(self.engine)
 
