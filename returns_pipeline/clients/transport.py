@@ -230,7 +230,7 @@ class Call:
     method: str  # the vendor's name for it: lane, counter and error text
     verb: str  # GET | POST
     path: str
-    query: tuple[tuple[str, str], ...] = ()
+    query: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     body: bytes | None = field(default=None, repr=False)
     read: bool = False
 
@@ -513,11 +513,10 @@ class Transport:
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._own, "session", None)
         if session is None:
-            session = requests.Session()
+            session = _Session()
             # No proxies, .netrc or certificate bundles from the environment: a netrc
             # entry would replace our Authorization header.
             session.trust_env = False
-            session.max_redirects = 0
             session.headers.update(self._headers)
             adapter = requests.adapters.HTTPAdapter(max_retries=_RETRIES)
             adapter.poolmanager.pool_classes_by_scheme = _POOLS
@@ -561,6 +560,17 @@ class Transport:
             wait = _WAIT_UNTOLD
         self.lanes.lane(call.method).pause(wait)
         raise RateLimited(call.method, wait)
+
+
+class _Session(requests.Session):
+    """A session that knows no redirects: an answer that is one stays an answer.
+
+    ``allow_redirects=False`` alone still reads the whole body of a redirect, however
+    long, in order to work out where it leads.
+    """
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
+        return None
 
 
 class _Handshaken(urllib3.connection.HTTPSConnection):
