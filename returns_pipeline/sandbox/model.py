@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 DEFAULT_LOCATION = "00000000-0000-0000-0000-000000000000"
 
@@ -137,6 +138,7 @@ class ReturnUnit:
     carrier: str = ""
     tracking: str = ""
     extra: dict[str, object] = field(default_factory=dict)  # overrides of the JSON, as sent
+    revisions: list[tuple[datetime, dict[str, object]]] = field(default_factory=list)  # from when
 
 
 @dataclass(slots=True)
@@ -149,20 +151,43 @@ class Shipment:
 
 
 @dataclass(slots=True)
+class StaffAction:
+    """Something a person does in Linnworks once its time has come (see ``staff``).
+
+    It waits until it can be done: a booking cannot be edited before it exists.
+    """
+
+    at: datetime
+    action: dict[str, Any]
+
+
+@dataclass(slots=True)
 class Expected:
     """Ground truth for one unit at the end of its script, told by the case's author.
 
-    ``stock``: sku -> (location name, quantity) that must have been restocked for it.
-    ``refund_minor``: money that must have been refunded, in minor units.
-    ``exceptions``: codes that must stand open for it.
+    It follows from the specification with the packaged policy and the refund executor
+    ``linnworks``, from ``holds_from`` on. Units of one order line share what the line was
+    paid by cumulative rounding, and a fee or postage stands once a return: compare money by
+    the sum over a return's units. ``None`` means that the specification leaves it open.
+
+    ``stock``: sku -> (location name, quantity) as Linnworks' books show it at the end,
+    people's doings included. ``scrap``: sku -> quantity returned and written off at once.
+    ``refund_minor``: money refunded for it in Linnworks, whoever did it, in minor units.
+    ``exchange_orders``: replacement orders made for it.
+    ``exceptions``: codes that must stand open for it; ``visible``: some exception must.
     """
 
     item_id: str
     case: str
-    stock: dict[str, tuple[str, int]] = field(default_factory=dict)
-    refund_minor: int = 0
+    holds_from: datetime
+    stock: dict[str, tuple[str, int]] | None = field(default_factory=dict)
+    scrap: dict[str, int] = field(default_factory=dict)
+    refund_minor: int | None = 0
     exchange_orders: int = 0
     exceptions: tuple[str, ...] = ()
+    visible: bool = False
+    order_reference: str = ""  # as in Linnworks; empty when there is no such order
+    row_id: str = ""  # the order item row it must be matched with; empty: none
 
 
 @dataclass(slots=True)
@@ -182,3 +207,4 @@ class World:
     cases: dict[str, list[str]]  # case name -> item ids
     opening_stock: dict[tuple[str, str], int]  # (sku, location id) -> quantity
     return_categories: list[tuple[int, str]] = field(default_factory=list)
+    staff: list[StaffAction] = field(default_factory=list)

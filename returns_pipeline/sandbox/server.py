@@ -7,18 +7,23 @@ life: a connection lost before or after the effect, a body cut short, garbage.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import socket
 import struct
+import sys
 import threading
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, TypeVar, cast
 from urllib.parse import parse_qs, urlsplit
+
+Row = TypeVar("Row")
 
 
 class Clock:
@@ -46,6 +51,7 @@ class Request:
     query: Mapping[str, list[str]]
     headers: Mapping[str, str]
     body: bytes
+    disturbance: str = ""  # "looping_cursor" or "duplicate_page": the page to be spoilt
 
     def one(self, name: str) -> str | None:
         """A query parameter's only value."""
@@ -60,6 +66,7 @@ class Response:
     status: int
     body: bytes = b""
     content_type: str = "application/json; charset=utf-8"
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def json_response(document: object, status: int = 200) -> Response:
@@ -67,18 +74,29 @@ def json_response(document: object, status: int = 200) -> Response:
     return Response(status, json.dumps(document).encode())
 
 
+PAGING = frozenset({"looping_cursor", "duplicate_page"})
 BEFORE = frozenset({"lost_before", "http_500_before", "http_429", "http_401", "redirect_307"})
-KINDS = BEFORE | {
-    "lost_after",
-    "reset",
-    "cut_body",
-    "slow",
-    "garbage",
-    "empty",
-    "http_500_after",
-    "looping_cursor",
-    "duplicate_page",
-}
+KINDS = (
+    BEFORE
+    | PAGING
+    | {"lost_after", "reset", "cut_body", "slow", "garbage", "empty", "http_500_after"}
+)
+
+
+def cut_page(
+    rows: Sequence[Row], start: int, size: int, disturbance: str = ""
+) -> tuple[Sequence[Row], int | None]:
+    """One page of rows and where the next one begins; ``None`` after the last.
+
+    Disturbed, the page says that it is followed by itself (``looping_cursor``), or holds
+    the rows of the page before it once more (``duplicate_page``).
+    """
+    following = start + size if start + size < len(rows) else None
+    if disturbance == "looping_cursor":
+        following = start
+    elif disturbance == "duplicate_page":
+        start = max(0, start - size)
+    return rows[start : start + size], following
 
 
 @dataclass(slots=True)
@@ -167,11 +185,11 @@ class Vendor:
     method_of: Callable[[Request], str]
     over_limit: Callable[[str], Response | None]
     books: Callable[[], object]
+    too_many: Callable[[float], Response]  # the vendor's own 429, after so many seconds again
     staff: Callable[[Mapping[str, Any]], object] = lambda _action: None
     switches: dict[str, Any] = field(default_factory=dict)
     faults: Faults = field(default_factory=Faults)
     calls: Counter[str] = field(default_factory=Counter)
-    after_effect: Callable[[], None] = lambda: None
 
 
 class VendorServer:
@@ -197,15 +215,41 @@ class VendorServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop and free the port."""
-        self._server.shutdown()
+        """Stop, free the port and hang up on whoever is still connected."""
+        if self._thread is not None:
+            self._server.shutdown()
+            self._thread.join()
+            self._thread = None
         self._server.server_close()
+        self._server.hang_up()
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_address = True
     request_queue_size = 128
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._connected: set[socket.socket] = set()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._connected.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._connected.discard(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        # Clients are killed and faults cut connections here all the time.
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+    def hang_up(self) -> None:
+        for connection in list(self._connected):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -232,7 +276,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.command,
             parts.path,
             parse_qs(parts.query, keep_blank_values=True),
-            self.headers,
+            cast("Mapping[str, str]", self.headers),
             self.rfile.read(length),
         )
         if parts.path.startswith("/_sandbox/"):
@@ -247,10 +291,11 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if fault is not None and fault.kind == "slow":
             time.sleep(fault.seconds)
+        if fault is not None and fault.kind in PAGING:
+            request = replace(request, disturbance=fault.kind)
         refused = vendor.over_limit(method)
         response = refused or vendor.handle(request)
-        vendor.after_effect()
-        if fault is None or fault.kind in {"slow", "looping_cursor", "duplicate_page"}:
+        if fault is None or fault.kind == "slow" or fault.kind in PAGING:
             self._send(response)
         else:
             self._strike_after(fault, response)
@@ -261,20 +306,20 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault.kind == "http_500_before":
             self._send(Response(500, b"<html>Internal Server Error</html>", "text/html"))
         elif fault.kind == "http_429":
-            message = "API calls quota exceeded! Maximum admitted 150 per Minute."
-            self._send(json_response({"Code": None, "Message": message}, 429), {"Retry-After": "0"})
+            self._send(self.vendor.too_many(fault.seconds))
         elif fault.kind == "http_401":
             self._send(json_response({"Code": None, "Message": "Unauthorised"}, 401))
         else:
-            self._send(Response(307), {"Location": self.path})
+            self._send(Response(307, headers={"Location": self.path}))
 
     def _strike_after(self, fault: Fault, response: Response) -> None:
         if fault.kind == "lost_after":
             self._drop()
         elif fault.kind == "reset":
-            # Linger 0: the peer sees a reset instead of an orderly end.
+            # Linger 0 and no shutdown: the peer sees a reset instead of an orderly end.
+            self.close_connection = True
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self._drop()
+            os.close(self.connection.detach())
         elif fault.kind == "cut_body":
             self.send_response(response.status)
             self.send_header("Content-Type", response.content_type)
@@ -298,9 +343,9 @@ class _Handler(BaseHTTPRequestHandler):
             pass  # the client has gone already
         self.connection.close()
 
-    def _send(self, response: Response, headers: Mapping[str, str] | None = None) -> None:
+    def _send(self, response: Response) -> None:
         self.send_response(response.status)
-        for name, value in (headers or {}).items():
+        for name, value in response.headers.items():
             self.send_header(name, value)
         if response.body or response.status != 204:
             self.send_header("Content-Type", response.content_type)

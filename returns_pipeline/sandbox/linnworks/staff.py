@@ -1,0 +1,169 @@
+"""What people do in the Linnworks screens, at once or when their scripted time comes.
+
+``book_rma`` (``order_reference``, ``lines`` of ``row_id, quantity, location``, ``reference``,
+``action_too``), ``action_rma`` (``header_id``), ``edit_location`` (``header_id`` or
+``order_reference``, ``location``), ``move`` (``sku, quantity, from, to``), ``refund``
+(``order_reference, row_id, amount``), ``process_order``, ``cancel_order``,
+``touch_order`` (``order_reference``), ``rename_location`` (``from, to``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from returns_pipeline.sandbox.linnworks.state import (
+    LinnworksState,
+    RefundRow,
+    Rma,
+    RmaLine,
+    row_of,
+)
+from returns_pipeline.sandbox.model import Order
+
+
+class NotYet(Exception):  # noqa: N818 (it is no error)
+    """What is to be done cannot be done, or not yet."""
+
+
+def act(
+    state: LinnworksState, action: Mapping[str, Any], at: datetime | None = None
+) -> dict[str, Any]:
+    """Do one thing as a person would.
+
+    Raises:
+        NotYet: When there is no such thing to do.
+    """
+    function = _ACTIONS.get(action.get("action", ""))
+    if function is None:
+        raise NotYet(f"no action {action.get('action')!r}; one of {', '.join(_ACTIONS)}")
+    return function(state, action, at or state.clock.now())
+
+
+def catch_up(state: LinnworksState) -> None:
+    """Do what people were scripted to have done by now; what cannot be done waits."""
+    now = state.clock.now()
+    for number, one in enumerate(state.world.staff):
+        if one.at <= now and number not in state.staff_done:
+            try:
+                act(state, one.action, one.at)
+            except NotYet:
+                continue
+            state.staff_done.add(number)
+
+
+def _order(state: LinnworksState, action: Mapping[str, Any]) -> Order:
+    found = state.referenced(str(action.get("order_reference") or ""))
+    if not found:
+        raise NotYet(f"no order {action.get('order_reference')!r}")
+    return found[0]
+
+
+def _rmas(state: LinnworksState, action: Mapping[str, Any]) -> list[Rma]:
+    if "header_id" in action:
+        rma = state.rmas.get(action["header_id"])
+        found = [rma] if rma is not None else []
+    else:
+        found = [rma for rma in state.rmas_of(_order(state, action)) if rma.actioned]
+    if not found:
+        raise NotYet("no such booking")
+    return found
+
+
+def _book(state: LinnworksState, action: Mapping[str, Any], at: datetime) -> dict[str, Any]:
+    order = _order(state, action)
+    lines = []
+    for one in action["lines"]:
+        row = row_of(order, one["row_id"])
+        if row is None:
+            raise NotYet(f"no row {one['row_id']!r}")
+        state.next_row += 1
+        place, zero = state.location_id(one["location"]), Decimal(0)
+        lines.append(
+            RmaLine(state.next_row, row, place, one["quantity"], 0, zero, "", "booked by staff")
+        )
+    rma = state.book(order, lines, action.get("reference"), channel=False, at=at)
+    if action.get("action_too"):
+        state.post(rma, at)
+    return {"header_id": rma.header_id}
+
+
+def _action(state: LinnworksState, action: Mapping[str, Any], at: datetime) -> dict[str, Any]:
+    for rma in _rmas(state, action):
+        state.post(rma, at)
+    return {"done": "action_rma"}
+
+
+def _edit_location(
+    state: LinnworksState, action: Mapping[str, Any], at: datetime
+) -> dict[str, Any]:
+    there = state.location_id(action["location"])
+    for rma in _rmas(state, action):
+        for line in rma.live:
+            if line.actioned_at and line.location != there:
+                sku = line.order_row.sku
+                state.move(sku, line.location, -line.quantity, "Corrected by staff", at, rma, line)
+                state.move(sku, there, line.quantity, "Corrected by staff", at, rma, line)
+            line.location = there
+    return {"done": "edit_location"}
+
+
+def _move(state: LinnworksState, action: Mapping[str, Any], at: datetime) -> dict[str, Any]:
+    here, there = state.location_id(action["from"]), state.location_id(action["to"])
+    state.move(action["sku"], here, -action["quantity"], "Moved by staff", at)
+    state.move(action["sku"], there, action["quantity"], "Moved by staff", at)
+    return {"done": "move"}
+
+
+def _refund(state: LinnworksState, action: Mapping[str, Any], at: datetime) -> dict[str, Any]:
+    order = _order(state, action)
+    row = row_of(order, action["row_id"])
+    money = RefundRow(state.guid(), "Item", row, None, Decimal(str(action["amount"])), 1)
+    refund = state.add_refund(order, [money], at)
+    money.actioned_at = at
+    refund.times_sent = 1
+    return {"header_id": refund.header_id}
+
+
+def _process(state: LinnworksState, action: Mapping[str, Any], at: datetime) -> dict[str, Any]:
+    order = _order(state, action)
+    order.processed_at = at
+    state.touch(order, at)
+    return {"done": "process_order"}
+
+
+def _cancel(state: LinnworksState, action: Mapping[str, Any], at: datetime) -> dict[str, Any]:
+    order = _order(state, action)
+    order.cancelled_at = at
+    state.touch(order, at)
+    return {"done": "cancel_order"}
+
+
+def _touch(state: LinnworksState, action: Mapping[str, Any], at: datetime) -> dict[str, Any]:
+    order = _order(state, action)
+    order.touched_at = at
+    state.touch(order, at)
+    return {"done": "touch_order"}
+
+
+def _rename(state: LinnworksState, action: Mapping[str, Any], _at: datetime) -> dict[str, Any]:
+    for place in state.world.locations:
+        if place.name == action["from"]:
+            place.name = action["to"]
+            return {"done": "rename_location"}
+    raise NotYet(f"no location {action['from']!r}")
+
+
+_ACTIONS: dict[str, Callable[[LinnworksState, Mapping[str, Any], datetime], dict[str, Any]]] = {
+    "book_rma": _book,
+    "action_rma": _action,
+    "edit_location": _edit_location,
+    "move": _move,
+    "refund": _refund,
+    "process_order": _process,
+    "cancel_order": _cancel,
+    "touch_order": _touch,
+    "rename_location": _rename,
+}

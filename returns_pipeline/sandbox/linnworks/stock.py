@@ -1,0 +1,130 @@
+"""Linnworks' stock: locations, levels, history, products by SKU, return categories."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from returns_pipeline.sandbox.linnworks.state import LinnworksState
+from returns_pipeline.sandbox.linnworks.wire import (
+    ZERO,
+    BadRequest,
+    check_names,
+    guids,
+    number,
+    query_guid,
+    stamp,
+    wrapped,
+)
+from returns_pipeline.sandbox.model import Location, StockItem
+from returns_pipeline.sandbox.server import Request, cut_page
+
+
+def locations(state: LinnworksState, _request: Request) -> object:
+    """``GetStockLocations``."""
+    return [
+        {
+            "StockLocationId": place.id,
+            "LocationName": place.name,
+            "LocationTag": place.tag,
+            "IsWarehouseManaged": place.warehouse_managed,
+            "IsFulfillmentCenter": False,
+            "IsNotTrackable": False,
+            "StockLocationIntId": place.int_id,
+        }
+        for place in state.world.locations
+    ]
+
+
+def categories(state: LinnworksState, _request: Request) -> object:
+    """``GetReturnCategories``."""
+    return [{"pkItemId": one, "CategoryName": name} for one, name in state.world.return_categories]
+
+
+def ids_by_sku(state: LinnworksState, request: Request) -> object:
+    """``GetStockItemIdsBySKU``: a SKU that is not known is left out."""
+    skus = wrapped(request, "SKUS").get("SKUS") or []
+    if not isinstance(skus, list):
+        raise BadRequest("SKUS: a list")
+    found = [item for item in (state.item(str(sku)) for sku in skus) if item is not None]
+    return {"Items": [{"StockItemId": item.id, "SKU": item.sku} for item in found]}
+
+
+def levels(state: LinnworksState, request: Request) -> object:
+    """``GetStockLevel_Batch``: each product at all locations."""
+    given = wrapped(request, "StockItemIds")
+    check_names(given, frozenset(["StockItemIds"]))
+    items = [state.items_by_id.get(one) for one in guids(given, "StockItemIds")]
+    return [
+        {
+            "pkStockItemId": item.id,
+            "StockItemLevels": [_level(state, item, place) for place in state.world.locations],
+        }
+        for item in items
+        if item is not None
+    ]
+
+
+def _level(state: LinnworksState, item: StockItem, place: Location) -> dict[str, Any]:
+    level = state.levels[item.sku, place.id]
+    moves = state.movements(item.sku, place.id)
+    return {
+        "Location": {
+            "StockLocationId": place.id,
+            "StockLocationIntId": place.int_id,
+            "LocationName": place.name,
+            "LocationTag": place.tag,
+            "IsFulfillmentCenter": False,
+            "IsWarehouseManaged": place.warehouse_managed,
+            "BinRack": "",
+        },
+        "StockLevel": level,
+        "StockValue": float(level * item.unit_cost),
+        "MinimumLevel": 0,
+        "InOrderBook": 0,
+        "Due": 0,
+        "JIT": False,
+        "InOrders": 0,
+        "Available": level,
+        "UnitCost": float(item.unit_cost),
+        "SKU": item.sku,
+        "AutoAdjust": True,
+        "LastUpdateDate": stamp(moves[-1].at) if moves else None,
+        "LastUpdateOperation": moves[-1].note if moves else None,
+        "PendingUpdate": False,
+        "StockItemPurchasePrice": float(item.unit_cost),
+        "StockItemId": item.id,
+        "StockItemIntId": item.int_id,
+    }
+
+
+def changes_history(state: LinnworksState, request: Request) -> object:
+    """``GetItemChangesHistory``: newest first; ``locationId`` is needed."""
+    place = query_guid(request, "locationId")
+    page = number(request.one("pageNumber"), 1)
+    size = number(request.one("entriesPerPage"), 200)
+    if place is None or page < 1 or not 1 <= size <= 500:
+        raise BadRequest("locationId is needed; pageNumber begins with 1; 1 to 500 entries")
+    item = state.items_by_id.get(query_guid(request, "stockItemId") or "")
+    rows = state.movements(item.sku, place)[::-1] if item else []
+    looping = request.disturbance == "looping_cursor"
+    start = 0 if looping else (page - 1) * size
+    cut, _next = cut_page(rows, start, size, request.disturbance)
+    total = len(rows) + ((page + 1) * size if looping else 0)
+    return {
+        "PageNumber": page,
+        "EntriesPerPage": size,
+        "TotalEntries": total,
+        "TotalPages": -(-total // size),
+        "Data": [
+            {
+                "StockItemId": ZERO,
+                "Date": stamp(move.at),
+                "Level": move.level,
+                "StockValue": 0.0,
+                "Note": move.note,
+                "ChangeQty": move.change,
+                "ChangeValue": 0.0,
+            }
+            for move in cut
+        ],
+    }
