@@ -35,6 +35,11 @@ def amounts_text(sums: Mapping[str, int]) -> str:
     return " + ".join(amount_text(minor, currency) for minor, currency in found) or "none"
 
 
+def counted(number: int, noun: str) -> str:
+    """A number and its noun: ``1 unit``, ``2 units``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 class State(StrEnum):
     """A verdict's colour."""
 
@@ -308,6 +313,10 @@ class DayReport:
             )
         return rows
 
+    def carried_out(self) -> tuple[Refund, ...]:
+        """The day's refunds that nobody refused."""
+        return tuple(refund for refund in self.refunds if refund.state != "refused")
+
     # --- verdicts -----------------------------------------------------------------
 
     def lights(self) -> tuple[Light, ...]:
@@ -319,7 +328,7 @@ class DayReport:
         done = outcomes["restocked"] + outcomes["scrapped"] + outcomes["nothing to book"]
         total = len(self.received)
         if self.unknown_writes:
-            says = f"{self.unknown_writes} stock or money writes with an unknown outcome"
+            says = f"{counted(self.unknown_writes, 'write')} with an unknown outcome"
             return Light("Goods", State.BAD, says, "tasks")
         if not total:
             return Light("Goods", State.GOOD, "nothing was received", "received")
@@ -332,7 +341,7 @@ class DayReport:
         states = Counter(r.state for r in self.refunds)
         total = amounts_text(sums(self.refunds))
         if states["refused"]:
-            says = f"{states['refused']} refunds were refused by Linnworks"
+            says = f"{counted(states['refused'], 'refund')} refused by Linnworks"
             return Light("Money", State.BAD, says, "refunds")
         if self.closed_at is None:
             says = f"the day is not closed; {total} is due" if self.refunds else "not closed yet"
@@ -341,7 +350,11 @@ class DayReport:
         if waiting:
             says = f"{waiting} of {len(self.refunds)} refunds are not carried out yet"
             return Light("Money", State.WATCH, says, "refunds")
-        says = f"{total} refunded in {len(self.refunds)} units" if self.refunds else "no refunds"
+        says = (
+            f"{total} for {counted(len(self.refunds), 'unit')}, all carried out"
+            if self.refunds
+            else "no refunds"
+        )
         return Light("Money", State.GOOD, says, "refunds")
 
     def _books(self) -> Light:
@@ -350,10 +363,10 @@ class DayReport:
                 return Light("Books", State.BAD, f"{batch.id} does not balance", "batch")
         differences = [t for t in self.tasks if t.key.startswith("read-back:")]
         if differences:
-            says = f"{len(differences)} differences between Linnworks and our books"
+            says = f"{counted(len(differences), 'difference')} between Linnworks and our books"
             return Light("Books", State.BAD, says, "tasks")
         if self.batches:
-            says = f"{len(self.batches)} sealed, balanced; Linnworks read back and equal"
+            says = f"{counted(len(self.batches), 'sealed journal')} in balance, Linnworks equal"
             return Light("Books", State.GOOD, says, "batch")
         if self.closed_at is None:
             return Light("Books", State.WATCH, "no batch is sealed yet", "batch")

@@ -20,6 +20,7 @@ from returns_pipeline.reporting.day import (
     State,
     amount_text,
     amounts_text,
+    counted,
     sums,
 )
 from returns_pipeline.reporting.sections import (
@@ -86,8 +87,8 @@ def _cards(report: DayReport) -> str:
         (
             "refunds",
             "Refunded",
-            amounts_text(sums(report.refunds)),
-            f"in {len(report.refunds)} units",
+            amounts_text(sums(report.carried_out())),
+            f"for {counted(len(report.carried_out()), 'unit')}",
         ),
         (
             "exchanges",
@@ -140,7 +141,7 @@ def _panels(report: DayReport) -> str:
         (
             f"{r['state']}, {r['tender'].replace('_', ' ')}",
             amount_text(r["amount_minor"], r["currency"]),
-            f"{r['units']} units",
+            counted(r["units"], "unit"),
             f"refunds-{_slug(r['state'])}",
         )
         for r in report.refunds_by_state()
@@ -153,7 +154,7 @@ def _panels(report: DayReport) -> str:
                 (
                     f"{r['overdue']} overdue",
                     f"worst {r['worst']}",
-                    f"oldest {r['oldest_days']} days",
+                    f"oldest {counted(r['oldest_days'], 'day')}",
                     f"{amounts_text(r['amounts'])} at risk",
                 )
             ),
@@ -165,7 +166,7 @@ def _panels(report: DayReport) -> str:
         (
             account_name(b.account, b.role),
             amount_text(b.amount_minor, b.currency),
-            f"{b.units} units",
+            counted(b.units, "unit"),
             f"balances-{_slug(account_name(b.account, b.role))}",
         )
         for b in report.balances

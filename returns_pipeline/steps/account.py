@@ -81,7 +81,7 @@ def account(engine: sa.Engine) -> dict[str, Any]:
             "held": rows(
                 sa.select(t.gates.c.gate, t.gates.c.code, count.label("units"))
                 .join_from(t.gates, t.return_items, t.gates.c.unit_key == items.unit_key)
-                .where(~t.gates.c.is_cleared, items.is_open)
+                .where(~t.gates.c.is_cleared, items.is_open, t.gates.c.code.not_in(EXPECTED))
                 .group_by(t.gates.c.gate, t.gates.c.code)
                 .order_by(t.gates.c.gate, sa.desc("units"))
             ),
