@@ -160,11 +160,12 @@ def consolidate(
     return replace(batch, hash=content_hash(batch))
 
 
-def _line_order(key: tuple[str, str, str, str]) -> tuple[int, int, str, str, Decimal]:
+def _line_order(key: tuple[str, str, str, str]) -> tuple[int, int, str, str, Decimal, str]:
     role, account, tax, side = key
     rank = _RANK.get(role.partition(".")[0], len(_RANK))
     # As the accountant reads it: by account, debit before credit, the highest rate first.
-    return (rank, _SIDE_RANK[side], account, role, -Decimal(tax or 0))
+    # The key itself last: no rate and the rate zero would else stand as they came.
+    return (rank, _SIDE_RANK[side], account, role, -Decimal(tax or 0), tax)
 
 
 def _totals(lines: Sequence[BatchLine]) -> dict[str, int]:

@@ -36,6 +36,8 @@ _EXPONENTS = {
     **dict.fromkeys(_HUNDREDTHS, 2),
     **dict.fromkeys(_THOUSANDTHS, 3),
 }
+CURRENCIES = frozenset(_EXPONENTS)
+"""Every ISO 4217 code that has a minor unit."""
 _DECIMAL = re.compile(r"([+-]?)([0-9]{1,15})(?:\.([0-9]{1,6}))?")
 # A typed table: an int to an int power is Any to the type checker.
 _SCALE = (1, 10, 100, 1000)
