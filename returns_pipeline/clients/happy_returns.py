@@ -23,6 +23,7 @@ import msgspec
 
 from returns_pipeline.clients.transport import (
     TIMEOUT,
+    UNREADABLE,
     Answer,
     Call,
     ContractBroken,
@@ -111,7 +112,7 @@ def recognise(answer: Answer) -> Told | None:
         return Told(over_limit=True, wait=float(found[1]))
     try:
         error = msgspec.json.decode(answer.content, type=dict[str, object])
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
     message = error.get("ErrorMessage")
     return Told(messages=(message,)) if isinstance(message, str) else None

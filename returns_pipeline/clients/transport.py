@@ -255,6 +255,9 @@ class Told:
 
 Recognise = Callable[[Answer], Told | None]
 
+# What decoding raises when the bytes are no JSON, no UTF-8, or nested without end.
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
 _E_MAIL = re.compile(r"[^\s@<>\"'(),;:]+@[^\s@<>\"'(),;:]+")
 _LONGEST_MESSAGE = 200
 
@@ -435,7 +438,7 @@ class Transport:
             return decode(answer)
         except msgspec.ValidationError as error:
             raise ContractBroken(call.method, _shape(error)) from None
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             size = len(answer.content)
             raise Unavailable(call.method, f"unreadable answer ({size} bytes)") from None
 
@@ -466,17 +469,17 @@ class Transport:
             if never_sent(error):
                 raise NotApplied(call.method, _fate(error)) from None
             raise OutcomeUnknown(call.method, _fate(error)) from None
-        if not _is_success(answer):
-            self._raise_told(call, answer)
-            raise OutcomeUnknown(call.method, f"HTTP {answer.status}")
-        self._raise_if_over_limit(call, answer)
         try:
-            return decode(answer)
+            if _is_success(answer):
+                self._raise_if_over_limit(call, answer)
+                return decode(answer)
+            self._raise_told(call, answer)
         except VendorError:
             raise
         except Exception as error:  # noqa: BLE001 - as above
             detail = f"HTTP {answer.status}, {_shape(error)} ({len(answer.content)} bytes)"
             raise OutcomeUnknown(call.method, detail) from None
+        raise OutcomeUnknown(call.method, f"HTTP {answer.status}")
 
     # --- both
 

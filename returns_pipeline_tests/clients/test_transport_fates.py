@@ -106,7 +106,10 @@ FATES = [
     ("404 of somebody else", answer(404), OutcomeUnknown, ContractBroken, 1),
     ("401 in its own words", answer(401, SAID), Unauthorised, Unauthorised, 1),
     ("401", answer(401), Unauthorised, Unauthorised, 1),
-    ("an interim of its own", answer(299, HTML), OutcomeUnknown, Unavailable, ATTEMPTS),
+    ("400, no UTF-8", answer(400, b'{"Message":"\xff"}'), OutcomeUnknown, ContractBroken, 1),
+    ("nested without end", answer(200, b'{"a":' + b"[" * 100_000), OutcomeUnknown, Unavailable,
+     ATTEMPTS),
+    ("another success", answer(299, HTML), OutcomeUnknown, Unavailable, ATTEMPTS),
 ]  # fmt: skip
 NAMES = [fate[0] for fate in FATES]
 

@@ -34,7 +34,7 @@ from returns_pipeline.clients.linnworks.answers import (
     V2Page,
 )
 from returns_pipeline.clients.linnworks.session import Account
-from returns_pipeline.clients.transport import ContractBroken, Pages
+from returns_pipeline.clients.transport import UNREADABLE, ContractBroken, Pages
 from returns_pipeline.domain.policy import order_key
 
 _SEARCH_WINDOW = timedelta(days=80)  # the server takes at most three months (1.4 [S])
@@ -318,7 +318,7 @@ def _only(order_id: str, name: str, found: Iterator[str]) -> None:
 def _references(name: str, raw: msgspec.Raw) -> set[str]:
     try:
         general = msgspec.json.decode(raw, type=Referenced).GeneralInfo
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         raise ContractBroken(name, "an order without its references") from None
     return {
         order_key(general.ReferenceNum or ""),
@@ -329,7 +329,7 @@ def _references(name: str, raw: msgspec.Raw) -> set[str]:
 def _order_id(name: str, raw: msgspec.Raw) -> str:
     try:
         return msgspec.json.decode(raw, type=OrderKey).OrderId.lower()
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         raise ContractBroken(name, "an order without its id") from None
 
 

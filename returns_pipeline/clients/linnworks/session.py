@@ -20,6 +20,7 @@ import msgspec
 from returns_pipeline.clients.linnworks.answers import ErrorBody, Session
 from returns_pipeline.clients.transport import (
     LOOPBACK,
+    UNREADABLE,
     Answer,
     Call,
     ContractBroken,
@@ -265,7 +266,7 @@ def recognise(answer: Answer) -> Told | None:
     """
     try:
         error = msgspec.json.decode(answer.content, type=ErrorBody)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
     message = error.Message or error.detail or error.title
     if message is None:
