@@ -8,6 +8,7 @@ and colours ``cli``'s.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -129,6 +130,36 @@ def account(engine: sa.Engine) -> dict[str, Any]:
         }
 
 
+# Verdicts that a gate does not apply, not that it is shut for a reason.
+_NOT_ASKED = ("no_exchange", "exchange", "no_refund", "unmatched")
+
+
+def held_by_reason(engine: sa.Engine) -> dict[str, int]:
+    """Open units by what holds them now: a gate's code, or why they have no order line.
+
+    A unit that one cause holds from stock and refund counts once for it.
+    """
+    gates, found, items = t.gates.c, t.matches.c, t.return_items.c
+    shut = (
+        sa.select(gates.code, sa.func.count(sa.distinct(gates.unit_key)))
+        .join_from(t.gates, t.return_items, gates.unit_key == items.unit_key)
+        .where(items.is_open, ~gates.is_cleared, gates.code.not_in(_NOT_ASKED))
+        .group_by(gates.code)
+    )
+    unmatched = (
+        sa.select(found.code, sa.func.count())
+        .join_from(t.matches, t.return_items, found.unit_key == items.unit_key)
+        .where(items.is_open, found.outcome != "matched")
+        .group_by(found.code)
+    )
+    with reading(engine) as connection:
+        held: Counter[str] = Counter()
+        for query in (shut, unmatched):
+            for code, units in connection.execute(query):
+                held[code] += units
+    return dict(sorted(held.items()))
+
+
 def exceptions_list(
     engine: sa.Engine,
     *,
@@ -167,6 +198,13 @@ def exception_document(row: Mapping[str, Any]) -> dict[str, Any]:
         "message": row["message"],
         "runbook": rules.runbook(row["code"]),
     }
+
+
+def closed_days(engine: sa.Engine) -> list[date]:
+    """Every business day that was closed, oldest first."""
+    query = sa.select(t.closed_days.c.business_date).order_by(t.closed_days.c.business_date)
+    with reading(engine) as connection:
+        return list(connection.execute(query).scalars())
 
 
 def closed_day(engine: sa.Engine, day: date) -> dict[str, Any]:

@@ -1,0 +1,97 @@
+"""``report`` and ``explain``: reading for people, nothing is changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from returns_pipeline.cli import session
+from returns_pipeline.cli.output import Json, Usage, answering, emit, say, stdout
+
+
+def report(
+    day: Annotated[
+        str, typer.Argument(metavar="DATE", help="A business date, or today, or yesterday.")
+    ],
+    folder: Annotated[
+        Path | None, typer.Option("--to", help="Where the files go; data/reports if not given.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """One business day as a page to read (HTML) and a workbook to work with (XLSX).
+
+    \b
+    Examples:
+      returns-pipeline report yesterday
+      returns-pipeline report 2026-03-14 --to /srv/reports
+    """
+    with answering(as_json):
+        found, engine = session.for_reading()
+        on = session.day_of(day, found)
+        document = write_report(found, engine, on, folder or session.DATA / "reports")
+        if as_json:
+            emit(document)
+        else:
+            from returns_pipeline.cli import tables
+
+            stdout.print(tables.lights(document["lights"]))
+            for path in document["files"].values():
+                stdout.print(path, soft_wrap=True)
+
+
+def write_report(found: Any, engine: Any, on: Any, folder: Path) -> dict[str, Any]:
+    """Write a day's two files; its figures and the files' paths."""
+    from returns_pipeline.reporting.page import page
+    from returns_pipeline.reporting.workbook import workbook
+    from returns_pipeline.steps import account
+
+    made = account.day_report(engine, on, policy=found.policy, now=found.clock())
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {"html": page(made), "xlsx": workbook(made)}
+    paths = {}
+    for kind, content in files.items():
+        path = folder / f"returns-{on}.{kind}"
+        partial = path.with_suffix(f".{kind}.part")
+        partial.write_bytes(content)
+        partial.replace(path)
+        paths[kind] = str(path)
+    return {**made.figures(), "files": paths}
+
+
+def explain(
+    key: Annotated[
+        str,
+        typer.Argument(
+            help="A unit, return, order number, stock adjustment, batch, or batch line "
+            "(BATCH/NUMBER)."
+        ),
+    ],
+    as_json: Json = False,
+) -> None:
+    """The whole story of a unit, a batch line or a stock adjustment, back to the payload.
+
+    \b
+    Examples:
+      returns-pipeline explain 1042
+      returns-pipeline explain HRL-20260314-UKGBP-00/3
+    """
+    with answering(as_json):
+        found, engine = session.for_reading()
+        from returns_pipeline.cli import tables
+        from returns_pipeline.steps import story
+
+        told = story.explain(engine, key)
+        if told is None:
+            msg = f"nothing is known of {key!r}: give a unit, return, order, adjustment or batch"
+            raise Usage(msg)
+        if as_json:
+            emit(told)
+            return
+        zone = found.policy.merchant.time_zone
+        if "batch_line" in told:
+            stdout.print(tables.batch(told["batch_line"]))
+        for item in told["items"]:
+            stdout.print(tables.story(item, story.timeline(item), zone))
+        say(f"times are {zone}; --json gives every row and the payloads")
