@@ -1,13 +1,21 @@
 # A new machine, two commands: `make demo` and `make test`. `make help` lists the others.
 # Python 3.11, 3.12 or 3.13 is all that must be there; everything else comes from the lock file.
 
-PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do command -v $$p && break; done)
+# The first Python that runs and is of a version that serves; a shim that names one which is
+# not installed is passed over.
+SERVES := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
+	"$$p" -c '$(SERVES)' >/dev/null 2>&1 && echo "$$p" && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+# Python's own settings of the caller would leak into the environment made here.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+
 .DEFAULT_GOAL := help
-.PHONY: help setup test quick lint format
+.PHONY: help setup demo ui test quick lint format bench
+.DELETE_ON_ERROR:
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -16,25 +24,36 @@ setup: $(STAMP)  ## make the environment from the lock file (again, when that ch
 
 # The stamp is written last: an interrupted set-up is simply done again.
 $(STAMP): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Python 3.11 to 3.13 is needed, {v[0]}.{v[1]} was found: name one with make PYTHON=python3.11")'
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "installing the locked packages into $(VENV)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@test -n "$(PYTHON)" && "$(PYTHON)" -c '$(SERVES)' 2>/dev/null || { \
+		echo "Python 3.11, 3.12 or 3.13 is needed and was not found on the PATH." >&2; \
+		echo "Install one, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null || { \
+		echo "This Python cannot make an environment: its venv and ensurepip modules are missing." >&2; \
+		echo "On Debian and Ubuntu: apt-get install python3-venv. Then run make again." >&2; exit 1; }
+	@"$(BIN)/python" -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear $(VENV)
+	@echo "installing the locked packages into $(VENV) (once, a minute or two)"
+	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
+demo: $(STAMP)  ## a merchant's week against the sandbox vendors, end to end
+	@$(BIN)/returns-pipeline demo
+
+ui: $(STAMP)  ## the Dagster UI on the demo's data, schedules on, until Ctrl-C
+	@$(BIN)/returns-pipeline ui
+
 test: $(STAMP)  ## every test, with branch coverage
-	$(BIN)/python -m pytest -q -n auto
+	$(BIN)/python -m pytest -q -n auto --cov --cov-report=term
 
 quick: $(STAMP)  ## the tests without those that take seconds
 	$(BIN)/python -m pytest -q -n auto -m "not slow"
 
 lint: $(STAMP)  ## style, types, import contracts
-	$(BIN)/ruff format --check returns_pipeline returns_pipeline_tests
-	$(BIN)/ruff check returns_pipeline returns_pipeline_tests
+	$(BIN)/ruff format --check returns_pipeline returns_pipeline_tests benchmarks
+	$(BIN)/ruff check returns_pipeline returns_pipeline_tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 format: $(STAMP)  ## set the code out
-	$(BIN)/ruff format returns_pipeline returns_pipeline_tests
-	$(BIN)/ruff check --fix returns_pipeline returns_pipeline_tests
+	$(BIN)/ruff format returns_pipeline returns_pipeline_tests benchmarks
+	$(BIN)/ruff check --fix returns_pipeline returns_pipeline_tests benchmarks
