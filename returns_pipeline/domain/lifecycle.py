@@ -1,8 +1,8 @@
 """A unit's life-cycle: evidence carries it forward and never takes it back.
 
-``merge`` joins two readings of a unit; it is commutative and idempotent, so that late,
-repeated and re-ordered payloads lead to the same unit. Deciding what a stage allows is
-``gate``'s.
+``merge`` joins two readings of a unit; it is commutative and idempotent, and the facts of
+many readings are the same in whatever order they come: late, repeated and re-ordered
+payloads take nothing back. Deciding what a stage allows is ``gate``'s.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ def merge(a: Unit, b: Unit) -> Unit:
     Facts: the better known, then the earlier; a fact is never taken away. All else: the
     newer reading's, unless it says nothing there (``None`` or empty; a zero amount is a
     value). "Newer" is by the source's last change, then the fuller feed, then the payload's
-    hash, so that any order of arrival gives the same unit.
+    hash, so that two readings give the same unit whichever comes first. Of three, only a
+    gap that the newest leaves and two older ones fill differently is filled by whichever
+    was joined to it first.
 
     A partial feed (``source_rank`` 0) names neither ``returnless`` nor most fields: its
     silence leaves the flag, and what an earlier reading could not be understood on, as

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -186,14 +185,17 @@ DEFAULT_HAPPY_RETURNS = "https://partner.happyreturns.com"
 DEFAULT_LINNWORKS = "https://api.linnworks.net"
 
 
-def is_loopback(url: str) -> bool:
-    """Whether the URL's host is this machine: ``localhost`` or a loopback address.
+# By name, not by range: what the transport takes for this machine.
+_THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})
 
-    A name that merely looks like one (``127.evil.example``) is somebody else's.
+
+def is_loopback(url: str) -> bool:
+    """Whether the URL's host is this machine.
+
+    A name that merely looks like it (``127.evil.example``) is somebody else's.
     """
     try:
-        host = urlsplit(url).hostname or ""
-        return host == "localhost" or ip_address(host).is_loopback
+        return urlsplit(url).hostname in _THIS_MACHINE
     except ValueError:
         return False
 
@@ -302,7 +304,7 @@ class _Environment:
         elif "@" in parts.netloc:
             self.wrong(name, "must hold no user name or password")
         elif parts.scheme == "http" and not is_loopback(url):
-            self.wrong(name, "must be https, unless the host is this machine")
+            self.wrong(name, "must be https, unless the host is localhost, 127.0.0.1 or ::1")
         return url
 
     def credentials(self, names: tuple[str, ...], *, required: bool) -> bool:

@@ -369,7 +369,7 @@ def _ages(table: Table) -> AgePolicy:
         source_stale=table.duration("source_stale"),
         started_expires=table.duration("started_expires"),
     )
-    if ages.orphan_old < ages.orphan_young:
+    if timedelta() < ages.orphan_old < ages.orphan_young:
         table.wrong("orphan_old", "at least as long as orphan_young")
     table.done()
     return ages
