@@ -201,6 +201,11 @@ def in_chunks(
         yield from connection.execute(query.where(column.in_(part)))
 
 
+def mappings(connection: sa.Connection, query: Select) -> list[Mapping[str, Any]]:
+    """The rows of a query, each by column name."""
+    return [row._asdict() for row in connection.execute(query)]
+
+
 # --- orders -----------------------------------------------------------------------
 
 _ORDER = (

@@ -1,0 +1,109 @@
+"""What is to be done to a vendor, what was tried, and what a person has to do."""
+
+from __future__ import annotations
+
+from returns_pipeline.domain.exceptions import CATALOGUE, OPEN_STATES
+from returns_pipeline.domain.model import Owner, Severity
+from returns_pipeline.schemas import fields as f
+from returns_pipeline.schemas import shared as s
+
+_KINDS = ("rma_booking", "rma_action", "refund_create", "refund_action", "exchange_create")
+_STATES = ("ready", "sending", "unknown", "confirmed", "refused", "suspense", "withdrawn")
+_SETTLED = ("confirmed", "refused", "suspense", "withdrawn")
+_CLOSED = ("resolved", "auto_resolved")
+_ATTEMPT = f.integer("Which attempt, from 1; 0 before the first", 0)
+
+DECLARED = {
+    "intents": f.Declared(
+        {
+            "id": s.ID,
+            "intent_key": f.name("The intent, made from its content"),
+            "kind": f.word("What is to be done", _KINDS),
+            "subject": f.name("The order: one unknown holds its others up"),
+            "reference": f.name("Our reference at the vendor"),
+            "payload": s.OBJECT.means("What is to be sent, JSON"),
+            "payload_hash": f.shaped("SHA-256 of the payload", "[0-9a-f]{64}"),
+            "state": f.word("How far it is", _STATES),
+            "attempt": _ATTEMPT,
+            "depends_on": f.name("The intent that must be confirmed first").or_null,
+            "lease_holder": f.text("Who sends or sent it").or_null,
+            "lease_until": f.instant("Until when the claim holds").or_null,
+            "not_before": f.instant("It waits until then").or_null,
+            "created_at": f.instant("When it was committed"),
+            "sent_at": f.instant("When it was last claimed for sending").or_null,
+            "settled_at": f.instant("When it came to an end").or_null,
+            "evidence": s.OBJECT.means("What proves it, JSON").or_null,
+            "error": f.text("What went wrong last"),
+        },
+        key=("intent_key",),
+        rules=(
+            f.needed_when("evidence", "state", "confirmed"),
+            f.needed_when("lease_until", "state", "sending"),
+            f.needed_when("sent_at", "state", "sending", "unknown"),
+            f.needed_when("settled_at", "state", *_SETTLED),
+        ),
+    ),
+    "attempts": f.Declared(
+        {
+            "id": s.ID,
+            "intent_key": f.name("The intent"),
+            "attempt": _ATTEMPT,
+            "step": f.name("What happened"),
+            "at": f.instant("When"),
+            "run_id": s.RUN_ID,
+            "detail": f.text("What the vendor or the dispatcher said"),
+        },
+        key=("id",),
+    ),
+    "exceptions": f.Declared(
+        {
+            "id": s.ID,
+            "code": f.word("Which exception of the catalogue", CATALOGUE),
+            "key": f.name("What it is about"),
+            "owner": f.word("Who acts on it", Owner),
+            "severity": f.word("How urgent it is", Severity),
+            "status": f.word("How far it is", (*sorted(OPEN_STATES), *_CLOSED)),
+            "message": f.text("What is the case"),
+            "amount_minor": f.minor("Money at stake"),
+            "currency": f.word(
+                "ISO 4217; empty where no money is at stake", ("", *s.CURRENCY.one_of)
+            ),
+            "unit_keys": s.LIST.means("Units concerned, JSON"),
+            "return_ids": s.LIST.means("Returns concerned, JSON"),
+            "order_numbers": s.LIST.means("Orders concerned, JSON"),
+            "opened_at": f.instant("When it was opened"),
+            "due_at": f.instant("Until when the owner should have acted"),
+            "last_seen_at": f.instant("When its cause last held"),
+            "occurrences": f.integer("How often its cause was told", 1),
+            "resolved_at": f.instant("When it was closed").or_null,
+            "resolution": f.text("Why it was closed"),
+            "assignee": f.text("Who took it on"),
+            "policy_hash": s.POLICY_HASH,
+        },
+        key=("id",),
+        rules=(
+            f.present_when("resolved_at", "status", *_CLOSED),
+            f.not_before("due_at", "opened_at"),
+            f.not_before("resolved_at", "opened_at"),
+            f.Rule(
+                "money at stake has a currency",
+                lambda frame: (frame["amount_minor"] == 0) | (frame["currency"] != ""),
+            ),
+        ),
+    ),
+    "restock_readings": f.Declared(
+        {
+            "id": s.ID,
+            "rma_row_id": f.integer("Linnworks' RMA row"),
+            "order_id": s.ORDER_ID,
+            "reference": f.text("The RMA's reference, ours or another's"),
+            "sku": s.SKU,
+            "location_id": s.LOCATION_ID,
+            "quantity": f.integer("Units returned", 0),
+            "scrap_quantity": f.integer("Of that, written off", 0),
+            "actioned_at": f.instant("When it was actioned").or_null,
+            "read_at": f.instant("When it was read"),
+        },
+        key=("rma_row_id",),
+    ),
+}
