@@ -6,9 +6,7 @@ that it costs the same after years. The account of a whole run is ``account``'s.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,7 +15,6 @@ from returns_pipeline.storage import tables as t
 
 # Up to here rows are counted one by one; above, the database's own estimate is given.
 _COUNTED = 100_000
-_SLICE = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,42 +65,3 @@ def row_count(connection: sa.Connection, table: sa.Table) -> int:
             f"SELECT reltuples::bigint FROM pg_class WHERE oid = '{table.name}'::regclass"
         )
     return max(int(counted), int(connection.execute(estimate).scalar_one()))
-
-
-def current_rows(
-    connection: sa.Connection, table: sa.Table, days: Sequence[date] = ()
-) -> sa.ColumnElement[bool]:
-    """Which rows of a table a step may have written just now; a few thousand at most.
-
-    Args:
-        connection: To find the newest rows by.
-        table: The table.
-        days: The business days of a partitioned table, if there are any.
-    """
-    if table is t.batches or table is t.batch_lines:
-        ids = sa.select(t.batches.c.batch_id)
-        recent = t.batches.c.business_date
-        if days:
-            ids = ids.where(recent.in_(days))
-        else:
-            newest = sa.select(sa.func.max(recent)).scalar_subquery()
-            ids = ids.where(recent == newest)
-        return table.c.batch_id.in_(ids)
-    if table is t.orders or table is t.order_lines:
-        raw = t.raw_payloads.c
-        since = _newest(connection, t.raw_payloads) - _SLICE
-        seen = sa.select(raw.key).where(raw.id > since, raw.source.like("linnworks.order%"))
-        return table.c.order_id.in_(seen)
-    if table is t.returns:
-        open_ids = sa.select(t.return_items.c.return_id).where(t.return_items.c.is_open)
-        return table.c.return_id.in_(open_ids)
-    if table is t.return_items:
-        return t.return_items.c.is_open
-    if "id" in table.c:
-        return table.c.id > _newest(connection, table) - _SLICE
-    return sa.true()
-
-
-def _newest(connection: sa.Connection, table: sa.Table) -> int:
-    newest = connection.execute(sa.select(sa.func.max(table.c.id))).scalar_one()
-    return int(newest or 0)

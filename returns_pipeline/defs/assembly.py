@@ -1,0 +1,26 @@
+"""Everything put together. ``returns_pipeline.definitions`` is what Dagster loads."""
+
+import dagster as dg
+
+from returns_pipeline.defs.alerts import SENSORS
+from returns_pipeline.defs.assets import ASSETS
+from returns_pipeline.defs.automation import SCHEDULES
+from returns_pipeline.defs.checks import CHECKS
+from returns_pipeline.defs.jobs import JOBS
+from returns_pipeline.defs.maintenance import prune_poll_runs, prune_schedule
+from returns_pipeline.defs.recovery import dead_run_recovery
+from returns_pipeline.defs.resources import Pipeline
+
+
+def assembled() -> dg.Definitions:
+    """The whole code location. Loads without any variable set."""
+    return dg.Definitions(
+        assets=ASSETS,
+        asset_checks=CHECKS,
+        jobs=[*JOBS, prune_poll_runs],
+        schedules=[*SCHEDULES, prune_schedule],
+        sensors=[*SENSORS, dead_run_recovery],
+        resources={"pipeline": Pipeline()},
+        # A process a step would cost five times the work itself.
+        executor=dg.in_process_executor,
+    )

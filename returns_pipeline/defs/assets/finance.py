@@ -1,0 +1,274 @@
+"""Finance: what is owed as it happens; one sealed batch a business day."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from datetime import date
+from typing import Any
+
+import dagster as dg
+import sqlalchemy as sa
+
+from returns_pipeline.defs import metadata
+from returns_pipeline.defs.assets.build import FINANCE, Told, step_assets
+from returns_pipeline.defs.partitions import business_days, days_of
+from returns_pipeline.defs.resources import LINNWORKS_POOL, TABLES_POOL, Pipeline
+from returns_pipeline.steps import account, act, closing, decide, money
+from returns_pipeline.steps.figures import Breakdown, of_open_units
+from returns_pipeline.steps.runtime import Runtime
+from returns_pipeline.storage import tables as t
+from returns_pipeline.storage.engine import reading
+
+_due, _entered = t.refunds_due.c, t.postings.c
+
+refunds_due = step_assets(
+    decide.refunds,
+    Told(
+        name="refunds_due",
+        description=(
+            "What each returned unit is owed, from what was paid for its order line, less a "
+            "fee. Nothing is owed before the goods are back, unless the policy says so."
+        ),
+        owner=FINANCE,
+        table=t.refunds_due,
+        deps=("matches", "dispositions"),
+        tags={"holds": "money"},
+        breakdowns=(
+            Breakdown(
+                "waiting to be paid",
+                t.refunds_due,
+                (_due.state, _due.tender, _due.currency),
+                (_due.state.in_(("due", "batched")),),
+                amount=_due.amount_minor,
+            ),
+            Breakdown(
+                "held from refund",
+                of_open_units(t.gates),
+                (t.gates.c.code,),
+                (t.gates.c.gate == "refund", ~t.gates.c.is_cleared, t.return_items.c.is_open),
+            ),
+        ),
+    ),
+    group="finance",
+)
+
+refunds_in_flight = step_assets(
+    act.refunds,
+    Told(
+        name="refunds_in_flight",
+        description=(
+            "Refunds of days already closed whose answer was lost, read back and finished. A "
+            "poll never begins a refund: only closing a day does."
+        ),
+        owner=FINANCE,
+        deps=("refunds_due",),
+        kinds=("linnworks", "python"),
+        tags={"moves": "money", "writes": "linnworks"},
+    ),
+    group="finance",
+    pool=LINNWORKS_POOL,
+)
+
+postings = step_assets(
+    money.postings,
+    Told(
+        name="postings",
+        description=(
+            "The ledger's lines, unit by unit, as things happen: refunds, VAT, stock and cost. "
+            "They wait here for the batch of their business day."
+        ),
+        owner=FINANCE,
+        table=t.postings,
+        deps=("refunds_due", "restocks"),
+        tags={"holds": "money"},
+        breakdowns=(
+            Breakdown(
+                "debits waiting for a batch",
+                t.postings,
+                (_entered.business_date, _entered.currency),
+                (_entered.batch_id.is_(None), _entered.side == "debit"),
+                amount=_entered.amount_minor,
+            ),
+        ),
+    ),
+    group="finance",
+)
+
+
+# --- the day ----------------------------------------------------------------------
+
+BATCHES = Told(
+    name="batches",
+    description=(
+        "The financial batch of a business day, sealed with a content hash: one a currency, "
+        "and an adjustment batch for what comes late. A sealed batch never changes; closing a "
+        "sealed day again changes nothing and says so."
+    ),
+    owner=FINANCE,
+    table=t.batches,
+    deps=("postings",),
+    tags={"holds": "money"},
+)
+BATCH_REFUNDS = Told(
+    name="batch_refunds",
+    description=(
+        "The refunds of the day's sealed batches, carried out once each by the declared "
+        "executor. In shadow mode nothing is sent."
+    ),
+    owner=FINANCE,
+    deps=("batches",),
+    kinds=("linnworks", "python"),
+    tags={"moves": "money", "writes": "linnworks"},
+)
+JOURNAL_FILES = Told(
+    name="journal_files",
+    description=(
+        "The day's journal for the accounts: a CSV and a manifest a batch, the same bytes "
+        "every time."
+    ),
+    owner=FINANCE,
+    deps=("batches", "batch_refunds"),
+    kinds=("python", "csv"),
+    tags={"holds": "money"},
+)
+
+
+def _day_by_day(
+    context: dg.AssetExecutionContext,
+    rt: Runtime,
+    work: Callable[[Runtime, date], Mapping[str, Any]],
+) -> None:
+    """Do the partitions one by one, each with its own metadata.
+
+    Days done before one that fails stay done: they are recorded as materialised, although
+    Dagster itself records nothing of a range that failed.
+    """
+    done: list[tuple[str, Mapping[str, Any]]] = []
+    try:
+        for day in days_of(list(context.partition_keys)):
+            before = rt.calls()
+            told = {**work(rt, day), **metadata.calls(rt.calls() - before)}
+            done.append((day.isoformat(), told))
+    except BaseException:
+        for key, found in done:
+            context.log_event(
+                dg.AssetMaterialization(context.asset_key, partition=key, metadata=found)
+            )
+        raise
+    for key, found in done:
+        context.add_asset_metadata(found, partition_key=key)
+
+
+@dg.multi_asset(
+    name="batches",
+    specs=[BATCHES.spec("finance", business_days)],
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    pool=TABLES_POOL,
+)
+def batches(context: dg.AssetExecutionContext, pipeline: Pipeline) -> None:
+    """Seal each day."""
+    by_schedule = "dagster/schedule_name" in context.run.tags
+
+    def seal(rt: Runtime, day: date) -> Mapping[str, Any]:
+        # A person may close a day as soon as it is over; the schedule gives its sources
+        # the time the policy grants them.
+        if by_schedule:
+            closing.require_over(rt, day, lag=rt.policy.finance.close_lag)
+        else:
+            closing.require_over(rt, day)
+        result = money.seal(rt, day)
+        context.log.info(result.message)
+        return {
+            **metadata.counts({"sealed": len(result.sealed), "already": len(result.already)}),
+            "outcome": dg.MetadataValue.text(result.message),
+            **_of_day(rt, day),
+        }
+
+    with pipeline.step(context) as rt:
+        _day_by_day(context, rt, seal)
+
+
+def _of_day(rt: Runtime, day: date) -> Mapping[str, Any]:
+    """The day's batches as a table, and its totals."""
+    lines = []
+    totals: dict[str, Counter[str]] = {"debits": Counter(), "refunds": Counter()}
+    for batch in account.closed_day(rt.engine, day)["batches"]:
+        told = batch["totals"]
+        totals["debits"][batch["currency"]] += told["debit"]
+        totals["refunds"][batch["currency"]] += told["refunds"]
+        lines.append(
+            {
+                "batch": batch["id"],
+                "kind": batch["kind"],
+                "state": batch["state"],
+                "currency": batch["currency"],
+                "units": told["units"],
+                "debit_minor": told["debit"],
+                "credit_minor": told["credit"],
+                "refunds_minor": told["refunds"],
+                "content hash": batch["hash"][:16],
+            }
+        )
+    with reading(rt.engine) as connection:
+        rows = metadata.rows(connection, t.batches)
+    return {
+        "batches of the day": metadata.table(lines),
+        "dagster/partition_row_count": dg.MetadataValue.int(len(lines)),
+        **rows,
+        **metadata.amounts("debits", totals["debits"]),
+        **metadata.amounts("refunds", totals["refunds"]),
+    }
+
+
+@dg.multi_asset(
+    name="batch_refunds",
+    specs=[BATCH_REFUNDS.spec("finance", business_days)],
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    pool=LINNWORKS_POOL,
+)
+def batch_refunds(context: dg.AssetExecutionContext, pipeline: Pipeline) -> None:
+    """Carry out each day's refunds, then mark the batches that are paid."""
+
+    def refund(rt: Runtime, day: date) -> Mapping[str, Any]:
+        found = {**act.refunds(rt, day), **money.mark_posted(rt)}
+        return {**metadata.counts(found), **_refunds_of_day(rt, day)}
+
+    with pipeline.step(context) as rt:
+        _day_by_day(context, rt, refund)
+
+
+def _refunds_of_day(rt: Runtime, day: date) -> Mapping[str, Any]:
+    with reading(rt.engine) as connection:
+        ids = sa.select(t.batches.c.batch_id).where(t.batches.c.business_date == day)
+        by_state = Breakdown(
+            "refunds by state",
+            t.refunds_due,
+            (_due.state, _due.executor, _due.currency),
+            (_due.batch_id.in_(ids),),
+            amount=_due.amount_minor,
+        )
+        return metadata.breakdowns(connection, [by_state])
+
+
+@dg.multi_asset(
+    name="journal_files",
+    specs=[JOURNAL_FILES.spec("finance", business_days)],
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    pool=TABLES_POOL,
+)
+def journal_files(context: dg.AssetExecutionContext, pipeline: Pipeline) -> None:
+    """Write each day's journal."""
+
+    def write(rt: Runtime, day: date) -> Mapping[str, Any]:
+        folder = closing.journal_folder(rt.settings)
+        files = money.journal(rt, day, folder)
+        return {
+            **metadata.counts({"files": len(files)}),
+            "folder": dg.MetadataValue.path(str(folder)),
+            "written": metadata.table([{"file": path.name} for path in files]),
+        }
+
+    with pipeline.step(context) as rt:
+        _day_by_day(context, rt, write)
+
+
+ASSETS = (refunds_due, refunds_in_flight, postings, batches, batch_refunds, journal_files)
