@@ -137,7 +137,10 @@ class ReturnUnit:
     destination_address_id: str = "addr-0001"
     carrier: str = ""
     tracking: str = ""
-    extra: dict[str, object] = field(default_factory=dict)  # overrides of the JSON, as sent
+    shopper_name: str = ""
+    shopper_email: str = ""
+    # The JSON is overridden by these names; ``None`` leaves a name out.
+    extra: dict[str, object] = field(default_factory=dict)
     revisions: list[tuple[datetime, dict[str, object]]] = field(default_factory=list)  # from when
 
 
