@@ -122,6 +122,8 @@ def _series(values: list[Any], field: Field) -> pd.Series[Any]:
             return pd.to_datetime(given, utc=True, format="ISO8601").astype(kind)
         if field.kind is Kind.DAY:
             return pd.to_datetime(given).astype(kind)
+        if field.kind is Kind.FLAG and not given.isin([0, 1]).all():
+            return given  # as a boolean anything would be true
         return given.astype(kind)
     except (TypeError, ValueError):
         return given
