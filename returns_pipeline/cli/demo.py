@@ -27,7 +27,7 @@ DATABASE = FOLDER / "demo.sqlite"
 POLICY = FOLDER / "policy.toml"
 VENDORS = FOLDER / "vendors.state"
 # Beside the folder, so that it outlives a fresh start.
-_LOCK = session.DATA / "demo.lock"
+LOCK = session.DATA / "demo.lock"
 
 _POLICY_TEXT = """\
 # The demo's policy: the packaged one, and who sends the money.
@@ -101,8 +101,8 @@ def alone() -> Iterator[None]:
     """
     import fcntl
 
-    _LOCK.parent.mkdir(parents=True, exist_ok=True)
-    with _LOCK.open("w") as held:
+    LOCK.parent.mkdir(parents=True, exist_ok=True)
+    with LOCK.open("w") as held:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -174,11 +174,10 @@ def _account() -> dict[str, Any]:
     from returns_pipeline.cli import reports, tables
     from returns_pipeline.steps import account
 
-    found, engine = session.for_reading()
-    told = account.account(engine)
-    closed = account.closed_days(engine)
-    written = {day: reports.write_report(found, engine, day, FOLDER / "reports") for day in closed}
-    engine.dispose()
+    with session.for_reading() as (found, engine):
+        told = account.account(engine)
+        closed = account.closed_days(engine)
+        written = {day: reports.write_report(found, engine, day) for day in closed}
     last = written[max(written)]
     stderr.print()
     stderr.print(tables.account(told))

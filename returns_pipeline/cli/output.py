@@ -64,6 +64,8 @@ def answering(as_json: bool) -> Iterator[None]:
         _stop(2, "The database cannot be used:", [str(error)], as_json=as_json)
     except Usage as error:
         _stop(2, "", [str(error)], as_json=as_json)
+    except KeyboardInterrupt:
+        _stop(130, "", ["interrupted; nothing is lost, run it again"], as_json=as_json)
     except WorkFailed as error:
         _stop(1, "Failed:", [str(error)], as_json=as_json, details=error.details)
 

@@ -33,8 +33,7 @@ def list_(
       returns-pipeline exceptions list
       returns-pipeline exceptions list --owner cx --json
     """
-    with answering(as_json):
-        found, engine = session.for_reading()
+    with answering(as_json), session.for_reading() as (found, engine):
         from returns_pipeline.cli import tables
         from returns_pipeline.steps import account
 
@@ -60,8 +59,7 @@ def show(
       returns-pipeline exceptions show ORPHAN_RETURN
       returns-pipeline exceptions show 1042
     """
-    with answering(as_json):
-        found, engine = session.for_reading()
+    with answering(as_json), session.for_reading() as (found, engine):
         from returns_pipeline.cli import tables
         from returns_pipeline.steps import account
 

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from returns_pipeline.cli import session
 from returns_pipeline.cli.output import Json, Usage, answering, emit, say, stdout
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    import sqlalchemy as sa
+
+    from returns_pipeline.settings import Settings
 
 
 def report(
@@ -16,7 +23,7 @@ def report(
         str, typer.Argument(metavar="DATE", help="A business date, or today, or yesterday.")
     ],
     folder: Annotated[
-        Path | None, typer.Option("--to", help="Where the files go; data/reports if not given.")
+        Path | None, typer.Option("--to", help="Where the files go: data/reports, if not given.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -27,10 +34,9 @@ def report(
       returns-pipeline report yesterday
       returns-pipeline report 2026-03-14 --to /srv/reports
     """
-    with answering(as_json):
-        found, engine = session.for_reading()
+    with answering(as_json), session.for_reading() as (found, engine):
         on = session.day_of(day, found)
-        document = write_report(found, engine, on, folder or session.DATA / "reports")
+        document = write_report(found, engine, on, folder)
         if as_json:
             emit(document)
         else:
@@ -41,22 +47,35 @@ def report(
                 stdout.print(path, soft_wrap=True)
 
 
-def write_report(found: Any, engine: Any, on: Any, folder: Path) -> dict[str, Any]:
-    """Write a day's two files; its figures and the files' paths."""
+def write_report(
+    found: Settings, engine: sa.Engine, on: date, folder: Path | None = None
+) -> dict[str, Any]:
+    """Write a day's two files, beside the journals if not told where.
+
+    Returns:
+        The report's figures and the files' paths.
+
+    Raises:
+        Usage: When they cannot be written there.
+    """
     from returns_pipeline.reporting.page import page
     from returns_pipeline.reporting.workbook import workbook
-    from returns_pipeline.steps import account
+    from returns_pipeline.steps import account, closing
 
+    place = folder or closing.journal_folder(found).parent / "reports"
     made = account.day_report(engine, on, policy=found.policy, now=found.clock())
-    folder.mkdir(parents=True, exist_ok=True)
-    files = {"html": page(made), "xlsx": workbook(made)}
     paths = {}
-    for kind, content in files.items():
-        path = folder / f"returns-{on}.{kind}"
-        partial = path.with_suffix(f".{kind}.part")
-        partial.write_bytes(content)
-        partial.replace(path)
-        paths[kind] = str(path)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        for kind, content in (("html", page(made)), ("xlsx", workbook(made))):
+            path = place / f"returns-{on}.{kind}"
+            partial = path.with_suffix(f".{kind}.part")
+            partial.write_bytes(content)
+            partial.replace(path)  # a file is there whole or not at all
+            paths[kind] = str(path)
+    except OSError as error:
+        msg = f"the report cannot be written to {place}: {error.strerror}"
+        raise Usage(msg) from None
     return {**made.figures(), "files": paths}
 
 
@@ -77,8 +96,7 @@ def explain(
       returns-pipeline explain 1042
       returns-pipeline explain HRL-20260314-UKGBP-00/3
     """
-    with answering(as_json):
-        found, engine = session.for_reading()
+    with answering(as_json), session.for_reading() as (found, engine):
         from returns_pipeline.cli import tables
         from returns_pipeline.steps import story
 

@@ -7,7 +7,8 @@ Dagster runs read their settings like any other run.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,19 +38,19 @@ def environment() -> dict[str, str]:
 
 
 def dagster_home() -> Path:
-    """The folder of Dagster's instance: ``DAGSTER_HOME``, else the project's own.
+    """The folder Dagster keeps its runs in: ``DAGSTER_HOME``, else the project's own.
 
     Raises:
-        SettingsError: When it is not an absolute path of a folder.
+        SettingsError: When it is no folder, and none can be made there.
     """
     given = os.environ.get("DAGSTER_HOME")  # noqa: TID251
-    home = Path(given).expanduser() if given else PROJECT
-    if not home.is_absolute() or not home.is_dir():
-        raise SettingsError(
-            [f"DAGSTER_HOME: {given} is not the absolute path of a folder. Make it, or unset it."]
-        )
-    os.environ["DAGSTER_HOME"] = str(home)  # noqa: TID251
-    return home
+    path = Path(given).expanduser().resolve() if given else PROJECT
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"DAGSTER_HOME: {path} cannot be used as a folder ({error.strerror}); unset it"
+        raise SettingsError([msg]) from None
+    return path
 
 
 def for_work() -> Settings:
@@ -92,7 +93,8 @@ def _checked(*, vendors: bool) -> Settings:
     return found
 
 
-def for_reading() -> tuple[Settings, sa.Engine]:
+@contextmanager
+def for_reading() -> Iterator[tuple[Settings, sa.Engine]]:
     """Settings and database for a command that only reads what is stored.
 
     Raises:
@@ -100,7 +102,22 @@ def for_reading() -> tuple[Settings, sa.Engine]:
         DatabaseUnusable: When the database is not there or of another version.
     """
     found = _checked(vendors=False)
-    return found, database(found.database_url)
+    with opened(found.database_url) as engine:
+        yield found, engine
+
+
+@contextmanager
+def opened(url: str) -> Iterator[sa.Engine]:
+    """The database for as long as it is needed, its version checked.
+
+    Raises:
+        DatabaseUnusable: Naming the remedy.
+    """
+    engine = database(url)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
 
 
 def database(url: str) -> sa.Engine:

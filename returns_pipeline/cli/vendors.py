@@ -96,9 +96,9 @@ def _instants(starts: str | None, now: str | None, days: int) -> tuple[datetime,
 
 
 def _stopping() -> threading.Event:
-    """An event that Ctrl-C and a polite kill set."""
+    """An event that Ctrl-C, a polite kill and a closed terminal set."""
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
     return stop
 
@@ -140,14 +140,10 @@ def _dagster_dev(port: int, home: Path) -> None:
     Raises:
         WorkFailed: When it ends by itself with an error.
     """
-    # Two processes on an instance nobody has prepared can spoil it for good.
-    subprocess.run(
-        [sys.executable, "-m", "dagster", "instance", "info"],
-        check=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        cwd=PROJECT,
-    )
+    from returns_pipeline.defs import home as dagster_home
+
+    with dagster_home.instance():
+        pass  # made whole, before webserver and daemon meet in it
     say(f"the UI comes up at http://127.0.0.1:{port} in about twenty seconds; Ctrl-C stops it")
     say(f"the vendors' clock is the real one; runs are kept in {home}")
     command = [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(port)]

@@ -22,6 +22,7 @@ from returns_pipeline.cli.output import (
     stderr,
     stdout,
 )
+from returns_pipeline.settings import SettingsError
 
 if TYPE_CHECKING:
     from returns_pipeline.defs.launch import LaunchResult
@@ -49,11 +50,33 @@ def run(job: str, what: str, partition_key: str | None = None) -> LaunchResult:
         report("starting Dagster")
         from returns_pipeline.defs.launch import launch
 
-        result = launch(job, partition_key=partition_key)
-    if not result.success:
-        where = f"the run is {result.run_id} in the Dagster UI (`dagster dev`, then Runs)"
-        raise WorkFailed(f"{what}: {result.error}; {where}", run_id=result.run_id)
-    return result
+        result = launch(job, partition_key=partition_key, progress=report)
+    if result.success:
+        return result
+    if result.wrong_settings:
+        raise SettingsError([result.error or "the settings cannot be used"])
+    where = f"see the run {result.run_id} in the Dagster UI (`dagster dev`, then Runs)"
+    step = f" at {result.failed_step}" if result.failed_step else ""
+    raise WorkFailed(
+        f"{what}{step}: {result.error}\n{where}",
+        run_id=result.run_id,
+        failed_step=result.failed_step,
+        error_class=result.error_class,
+    )
+
+
+def checks(result: LaunchResult) -> list[dict[str, str]]:
+    """The invariants that did not hold, those that only warn included."""
+    return [
+        {"asset": one.asset, "check": one.name, "severity": one.severity, "message": one.message}
+        for one in result.failed_checks
+    ]
+
+
+def say_checks(result: LaunchResult) -> None:
+    """Name the invariants that did not hold."""
+    for one in result.failed_checks:
+        say(f"check {one.name} ({one.severity.lower()}): {one.message}")
 
 
 def sync(as_json: Json = False) -> None:
@@ -75,10 +98,13 @@ def sync(as_json: Json = False) -> None:
             "mode": found.mode.value,
             **sync_figures(result.counts, result.calls),
             "held": _held(found),
+            "failed_checks": checks(result),
         }
+        say_checks(result)
         if as_json:
             emit(document)
             return
+        say(f"run       {result.run_id}")
         for name in ("read", "changed", "held", "intended", "posted", "unknown", "calls"):
             say(f"{name:9} {_words(document[name])}")
 
@@ -86,11 +112,8 @@ def sync(as_json: Json = False) -> None:
 def _held(found: Settings) -> dict[str, int]:
     from returns_pipeline.steps import account
 
-    engine = session.database(found.database_url)
-    try:
+    with session.opened(found.database_url) as engine:
         return account.held_by_reason(engine)
-    finally:
-        engine.dispose()
 
 
 def _words(counts: Mapping[str, int] | int) -> str:
@@ -163,8 +186,8 @@ def close_day(
     """
     with answering(as_json):
         found = session.for_work()
-        first = session.day_of(day, found)
-        last = session.day_of(to, found) if to else first
+        first = _ended(day, found)
+        last = _ended(to, found) if to else first
         if last < first:
             msg = f"--to {last} lies before {first}"
             raise Usage(msg)
@@ -173,16 +196,24 @@ def close_day(
             emit({"days": closed} if to else closed[0])
 
 
+def _ended(text: str, found: Settings) -> date:
+    from returns_pipeline.domain.calendar import is_complete
+
+    day = session.day_of(text, found)
+    zone = found.policy.merchant.time_zone
+    if not is_complete(day, zone, timedelta(), found.clock()):
+        msg = f"{day} is not over in {zone}: it is closed once it has ended"
+        raise Usage(msg)
+    return day
+
+
 def _close(day: date, found: Settings) -> dict[str, Any]:
     from returns_pipeline.cli import tables
     from returns_pipeline.steps import account
 
     run("close_business_day", f"closing {day}", day.isoformat())
-    engine = session.database(found.database_url)
-    try:
+    with session.opened(found.database_url) as engine:
         document = account.closed_day(engine, day)
-    finally:
-        engine.dispose()
     stderr.print(tables.closed(document))
     return document
 
@@ -207,20 +238,22 @@ def reconcile(
         result = run("reconcile_returns", "reconcile")
         from returns_pipeline.steps import account
 
-        engine = session.database(found.database_url)
-        counts = result.counts.get("reconciliation", {})
-        queue = account.exceptions_list(engine)
+        with session.opened(found.database_url) as engine:
+            queue = account.exceptions_list(engine)
+            figures = None
+            if on is not None:
+                now = found.clock()
+                figures = account.day_report(engine, on, policy=found.policy, now=now).figures()
         document: dict[str, Any] = {
             "run_id": result.run_id,
-            "differences": counts.get("differences", 0),
+            "differences": result.counts.get("reconciliation", {}).get("differences", 0),
             "exceptions": queue,
             "calls": dict(result.calls),
+            "failed_checks": checks(result),
         }
-        if on is not None:
-            now = found.clock()
-            figures = account.day_report(engine, on, policy=found.policy, now=now).figures()
+        if figures is not None:
             document["day"] = figures
-        engine.dispose()
+        say_checks(result)
         say(
             f"{document['differences']} differences between Linnworks and our books; "
             f"{len(queue)} exceptions open"

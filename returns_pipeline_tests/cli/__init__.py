@@ -1,0 +1,1 @@
+"""Tests of the commands: what a person or a script gets, on real databases and processes."""
