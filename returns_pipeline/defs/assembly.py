@@ -9,7 +9,7 @@ from returns_pipeline.defs.checks import CHECKS
 from returns_pipeline.defs.jobs import JOBS
 from returns_pipeline.defs.maintenance import prune_poll_runs, prune_schedule
 from returns_pipeline.defs.recovery import dead_run_recovery
-from returns_pipeline.defs.resources import Pipeline
+from returns_pipeline.defs.resources import NothingPassed, Pipeline
 
 
 def assembled() -> dg.Definitions:
@@ -20,7 +20,7 @@ def assembled() -> dg.Definitions:
         jobs=[*JOBS, prune_poll_runs],
         schedules=[*SCHEDULES, prune_schedule],
         sensors=[*SENSORS, dead_run_recovery],
-        resources={"pipeline": Pipeline()},
+        resources={"pipeline": Pipeline(), "io_manager": NothingPassed()},
         # A process a step would cost five times the work itself.
         executor=dg.in_process_executor,
     )

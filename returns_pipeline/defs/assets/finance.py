@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import dagster as dg
@@ -165,16 +165,9 @@ def _day_by_day(
     pool=TABLES_POOL,
 )
 def batches(context: dg.AssetExecutionContext, pipeline: Pipeline) -> None:
-    """Seal each day."""
-    by_schedule = "dagster/schedule_name" in context.run.tags
+    """Seal each day; where one of them is not over, none."""
 
     def seal(rt: Runtime, day: date) -> Mapping[str, Any]:
-        # A person may close a day as soon as it is over; the schedule gives its sources
-        # the time the policy grants them.
-        if by_schedule:
-            closing.require_over(rt, day, lag=rt.policy.finance.close_lag)
-        else:
-            closing.require_over(rt, day)
         result = money.seal(rt, day)
         context.log.info(result.message)
         return {
@@ -183,7 +176,13 @@ def batches(context: dg.AssetExecutionContext, pipeline: Pipeline) -> None:
             **_of_day(rt, day),
         }
 
+    # A person may close a day as soon as it is over; the schedule gives its sources the
+    # time the policy grants them.
+    by_schedule = "dagster/schedule_name" in context.run.tags
     with pipeline.step(context) as rt:
+        lag = rt.policy.finance.close_lag if by_schedule else timedelta()
+        for day in days_of(list(context.partition_keys)):
+            closing.require_over(rt, day, lag=lag)
         _day_by_day(context, rt, seal)
 
 

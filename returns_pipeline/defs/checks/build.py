@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from returns_pipeline import schemas
 from returns_pipeline.defs import metadata
 from returns_pipeline.defs.checks.invariants import INVARIANTS, Invariant
-from returns_pipeline.defs.partitions import days_of
+from returns_pipeline.defs.partitions import business_days, days_of
 from returns_pipeline.defs.resources import Pipeline
 from returns_pipeline.domain.exceptions import runbook
 from returns_pipeline.steps.invariants import Finding, Scope
@@ -25,6 +25,7 @@ from returns_pipeline.storage.engine import reading
 
 SCHEMA = "rows_fit_their_schema"
 _ROWS = 5_000
+Days = dg.DailyPartitionsDefinition
 
 
 def checks_of(
@@ -39,26 +40,54 @@ def checks_of(
         by_day: Whether the asset is partitioned by business day.
     """
     asked = {one.name: one for one in INVARIANTS if one.asset == name}
-    specs = [_invariant_spec(one) for one in asked.values()]
+    days = business_days if by_day else None
+    specs = [_invariant_spec(one, days) for one in asked.values()]
     if table is not None and table.name in schemas.TABLES:
-        specs.append(_schema_spec(name, table, owner))
+        specs.append(_schema_spec(name, table, owner, days))
     if not specs:
         return None
+
+    blocking = {spec.name for spec in specs if spec.blocking}
 
     @dg.multi_asset_check(name=f"{name}_checks", specs=specs, can_subset=True)
     def run_checks(
         context: dg.AssetCheckExecutionContext, pipeline: Pipeline
-    ) -> Iterator[dg.AssetCheckResult]:
+    ) -> Iterator[dg.AssetCheckResult | dg.AssetCheckEvaluation | dg.Output[None]]:
         days = _days(context) if by_day else ()
         with pipeline.step(context) as rt, reading(rt.engine) as connection:
-            for key in sorted(context.selected_asset_check_keys):
+
+            def result(key: dg.AssetCheckKey, days: Sequence[date]) -> dg.AssetCheckResult:
                 if key.name == SCHEMA and table is not None:
-                    yield _schema_result(connection, key, table, days)
-                else:
-                    found = asked[key.name].question(_scope(rt, connection, days))
-                    yield _invariant_result(key, found)
+                    return _schema_result(connection, key, table, days)
+                return _invariant_result(
+                    key, asked[key.name].question(_scope(rt, connection, days))
+                )
+
+            for key in sorted(context.selected_asset_check_keys):
+                if len(days) <= 1:
+                    yield result(key, days)
+                    continue
+                # A result cannot name its partition; of a range each day has its own.
+                for day in days:
+                    yield _evaluation(result(key, [day]), key, day, blocking=key.name in blocking)
+                yield dg.Output(None, output_name=f"{name}_{key.name}")
 
     return run_checks
+
+
+def _evaluation(
+    result: dg.AssetCheckResult, key: dg.AssetCheckKey, day: date, *, blocking: bool
+) -> dg.AssetCheckEvaluation:
+    return dg.AssetCheckEvaluation(
+        asset_key=key.asset_key,
+        check_name=key.name,
+        passed=result.passed,
+        metadata=result.metadata,
+        severity=result.severity,
+        description=result.description,
+        blocking=blocking,
+        partition=day.isoformat(),
+    )
 
 
 def _days(context: dg.AssetCheckExecutionContext) -> tuple[date, ...]:
@@ -77,7 +106,7 @@ def _scope(rt: Runtime, connection: sa.Connection, days: Sequence[date]) -> Scop
 # --- the schema of what was stored ------------------------------------------------
 
 
-def _schema_spec(name: str, table: sa.Table, owner: str) -> dg.AssetCheckSpec:
+def _schema_spec(name: str, table: sa.Table, owner: str, days: Days | None) -> dg.AssetCheckSpec:
     return dg.AssetCheckSpec(
         SCHEMA,
         asset=name,
@@ -87,6 +116,7 @@ def _schema_spec(name: str, table: sa.Table, owner: str) -> dg.AssetCheckSpec:
             "contract names. Read back from the database; stops what comes after."
         ),
         metadata={"owner": owner, "runbook": runbook("SCHEMA_DRIFT")},
+        partitions_def=days,
     )
 
 
@@ -128,13 +158,14 @@ def _current(connection: sa.Connection, table: sa.Table, days: Sequence[date]) -
 # --- invariants -------------------------------------------------------------------
 
 
-def _invariant_spec(one: Invariant) -> dg.AssetCheckSpec:
+def _invariant_spec(one: Invariant, days: Days | None) -> dg.AssetCheckSpec:
     return dg.AssetCheckSpec(
         one.name,
         asset=one.asset,
         blocking=one.blocking,
         description=one.description,
         metadata={"owner": one.owner, "runbook": one.runbook},
+        partitions_def=days,
     )
 
 
