@@ -37,6 +37,11 @@ class Clock:
         """The instant it is here."""
         return self._now or datetime.now(UTC)
 
+    @property
+    def standing(self) -> datetime | None:
+        """Where it stands; ``None`` when it runs."""
+        return self._now
+
     def set(self, now: datetime | None) -> None:
         """Stand at another instant, or run again."""
         self._now = now
@@ -280,7 +285,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.rfile.read(length),
         )
         if parts.path.startswith("/_sandbox/"):
-            self._send(self._control(request))
+            try:
+                self._send(self._control(request))
+            except (KeyError, TypeError, ValueError) as error:
+                self._send(json_response({"error": f"not understood: {error}"}, 400))
             return
         vendor = self.vendor
         method = vendor.method_of(request)
