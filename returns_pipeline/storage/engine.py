@@ -16,6 +16,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event
 
+BUSY_MS = 30_000
+"""How long a writer waits for another before it gives up, on SQLite."""
+
 # What the drivers say, in part, and what to do about it.
 _REMEDIES = (
     ("locked", "another program holds it: let it end, then run this again"),
@@ -125,7 +128,7 @@ def _configure(connection: Any, _record: object) -> None:
     connection.isolation_level = None
     cursor = connection.cursor()
     for pragma in (
-        "busy_timeout=30000",
+        f"busy_timeout={BUSY_MS}",
         "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",

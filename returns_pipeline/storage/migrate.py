@@ -39,7 +39,7 @@ def upgrade(engine: sa.Engine) -> tuple[str | None, str]:
         if engine.dialect.name == "postgresql":
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
         before = MigrationContext.configure(connection).get_current_revision()
-        if before is None and (tables := sa.inspect(connection).get_table_names()):
+        if before is None and (tables := _others(connection)):
             msg = (
                 f"the database {named(engine.url)} holds {len(tables)} tables that are not "
                 f"this program's (such as {min(tables)}): give it a database of its own"
@@ -71,6 +71,10 @@ def require_current(engine: sa.Engine) -> None:
 
 def _head() -> str:
     return ScriptDirectory.from_config(_config()).get_current_head() or ""
+
+
+def _others(connection: sa.Connection) -> set[str]:
+    return set(sa.inspect(connection).get_table_names()) - {"alembic_version"}
 
 
 def _refuse_unknown(engine: sa.Engine, version: str | None) -> None:

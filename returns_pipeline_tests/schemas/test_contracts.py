@@ -308,7 +308,7 @@ def test_two_rows_with_one_key_are_named(plausible: Plausible) -> None:
 
 
 def test_failing_rows_are_counted_exactly_however_many(plausible: Plausible) -> None:
-    frame = pd.concat([plausible["attempts"]] * 100_000, ignore_index=True)
+    frame = plausible["attempts"].iloc[[0] * 100_000].reset_index(drop=True)
     frame["id"] = range(1, len(frame) + 1)
     frame.loc[:99_998, "step"] = ""
     (failure,) = schemas.check("attempts", frame).failures
