@@ -201,7 +201,7 @@ class LinnworksState:
         self.minute = MinuteLimit()
         self.sessions: dict[str, float] = {}
         self.searches: dict[str, Search] = {}
-        self._by_id: dict[str, Order] = {}
+        self.by_id: dict[str, Order] = {}
         self._by_reference: dict[str, list[Order]] = defaultdict(list)
         self._children: dict[str, list[Order]] = defaultdict(list)
         self._changes: list[tuple[datetime, str]] = []
@@ -231,7 +231,7 @@ class LinnworksState:
 
     def order(self, order_id: str | None) -> Order | None:
         """The order of an id, if it has been received yet."""
-        order = self._by_id.get(order_id or "")
+        order = self.by_id.get(order_id or "")
         return order if order is not None and self.visible(order) else None
 
     def referenced(self, reference: str) -> list[Order]:
@@ -254,7 +254,7 @@ class LinnworksState:
         now = self.clock.now()
         first = bisect_left(self._changes, (since, ""))
         last = bisect_right(self._changes, (now, "~"))
-        found = {order_id: self._by_id[order_id] for _at, order_id in self._changes[first:last]}
+        found = {order_id: self.by_id[order_id] for _at, order_id in self._changes[first:last]}
         visible = [order for order in found.values() if order.received_at <= now]
         return sorted(visible, key=lambda order: (self.updated(order), order.id))
 
@@ -263,7 +263,7 @@ class LinnworksState:
         insort(self._changes, (at, order.id))
 
     def _index_order(self, order: Order) -> None:
-        self._by_id[order.id] = order
+        self.by_id[order.id] = order
         for reference in {order.reference, order.secondary_reference} - {""}:
             self._by_reference[reference].append(order)
         if order.related_to:
