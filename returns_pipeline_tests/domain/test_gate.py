@@ -180,6 +180,7 @@ def test_a_batched_item_is_booked_by_hand_and_still_refunded() -> None:
     [
         (Stage.DROPPED_OFF, {"dropped_off": fact(-40)}, -40),
         (Stage.DROPPED_OFF, {"departed": fact(-20)}, -20),
+        (Stage.DROPPED_OFF, {"dropped_off": fact(-40), "departed": fact(-20)}, -40),
         (Stage.DROPPED_OFF, {"received": fact(0)}, 0),
         (Stage.APPROVED, {"approved": fact(-39)}, -39),
         (Stage.DEPARTED, {"departed": fact(-20)}, -20),

@@ -92,6 +92,11 @@ def test_shipping_stands_in_its_own_role_at_its_own_rate() -> None:
     assert ("2200", "20", "debit", 83) in lines
 
 
+def test_pennies_that_are_all_vat_are_entered_as_such() -> None:
+    odd = refund(tax_rate_bp=0, goods_vat_minor=0, shipping_minor=2, shipping_vat_minor=2)
+    assert ("2200", "0", "debit", 2) in entered(of_refund(odd))
+
+
 @pytest.mark.parametrize(
     ("tender", "gateway", "account"),
     [

@@ -62,6 +62,12 @@ def test_a_difference_is_one_exception_and_the_gravest(
     assert one.unit_keys == tuple(sorted(k for row in mine for k in row.unit_keys))
 
 
+def test_saleable_goods_on_a_saleable_shelf_are_misplaced_not_mixed() -> None:
+    elsewhere = replace(ours("loc-quarantine"), sellable=True)  # under an earlier policy
+    (one,) = compare([elsewhere], [theirs("loc-restock")])
+    assert one.code == "WRONG_LOCATION"
+
+
 def test_the_message_says_who_has_what_where() -> None:
     (one,) = compare([ours("loc-damaged", scrap=1)], [theirs("loc-restock")])
     assert "we posted 1 in HR Damaged (1 scrapped)" in one.message

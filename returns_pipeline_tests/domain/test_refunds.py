@@ -182,6 +182,13 @@ def test_an_order_is_never_refunded_above_what_it_was_paid() -> None:
     assert held(goods=two, order_refunded_minor=6496).exception == "REFUND_OVER_CEILING"
 
 
+def test_goods_and_shipping_together_stay_under_what_the_order_was_paid() -> None:
+    two = order(line(), line(ROW2, item_number="L2"))
+    unit = build.received(shipping_refund_minor=495)
+    assert due(unit, two, order_refunded_minor=6000).amount_minor == 6495
+    assert held(unit, two, order_refunded_minor=6001).exception == "REFUND_OVER_CEILING"
+
+
 def test_shipping_is_never_refunded_above_the_postage() -> None:
     assert due(build.received(shipping_refund_minor=495)).shipping_minor == 495
     above = build.received(shipping_refund_minor=496)
