@@ -27,6 +27,11 @@ class _Evaluation:
     run_id: str
     partition: str | None
 
+    @property
+    def what(self) -> str:
+        """The check, and of which business day: each is told of by itself."""
+        return f"{self.check} [{self.partition}]" if self.partition else self.check
+
 
 def _answerable() -> dict[dg.AssetCheckKey, Mapping[str, Any]]:
     """Owner and runbook of every check."""
@@ -34,7 +39,7 @@ def _answerable() -> dict[dg.AssetCheckKey, Mapping[str, Any]]:
 
 
 def _since(
-    instance: dg.DagsterInstance, key: dg.AssetCheckKey, seen: Mapping[str, Any] | None
+    instance: dg.DagsterInstance, key: dg.AssetCheckKey, seen: float | None
 ) -> list[_Evaluation]:
     """Evaluations not told of yet, oldest first; of a check never looked at, the last one."""
     storage = instance.event_log_storage
@@ -46,7 +51,7 @@ def _since(
             dg.DagsterEventType.ASSET_CHECK_EVALUATION
         ):
             continue  # planned, or crashed: the failed run is told of
-        if event.timestamp <= (seen or {}).get("at", 0.0) or event.dagster_event is None:
+        if event.timestamp <= (seen or 0.0) or event.dagster_event is None:
             continue
         told = event.dagster_event.asset_check_evaluation_data
         found.append(
@@ -64,9 +69,8 @@ def _since(
 
 
 def _line(one: _Evaluation, told: Mapping[str, Any]) -> str:
-    day = f" [{one.partition}]" if one.partition else ""
     return (
-        f"{one.severity} check {one.check}{day} failed: {one.description}; "
+        f"{one.severity} check {one.what} failed: {one.description}; "
         f"owner {told['owner']}; see {told['runbook']}; run {one.run_id}"
     )
 
@@ -79,23 +83,28 @@ def _line(one: _Evaluation, told: Mapping[str, Any]) -> str:
 )
 def asset_check_alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     """Look at what was checked since the last tick."""
-    seen: dict[str, dict[str, Any]] = json.loads(context.cursor) if context.cursor else {}
+    state = json.loads(context.cursor) if context.cursor else {}
+    seen: dict[str, float] = state.get("at", {})
+    failing: set[str] = set(state.get("failing", []))
     answerable = _answerable()
+    at: dict[str, float] = {}
     told = 0
     for key, spec in sorted(answerable.items()):
         name = key.to_user_string()
-        for one in _since(context.instance, key, seen.get(name)):
-            was_failed = seen.get(name, {}).get("failed", False)
-            if not one.passed and not was_failed:
+        last = seen.get(name)
+        for one in _since(context.instance, key, last):
+            if not one.passed and one.what not in failing:
                 context.log.error(_line(one, spec))
+                failing.add(one.what)
                 told += 1
-            elif one.passed and was_failed:
-                context.log.info("check %s holds again; run %s", name, one.run_id)
+            elif one.passed and one.what in failing:
+                context.log.info("check %s holds again; run %s", one.what, one.run_id)
+                failing.discard(one.what)
                 told += 1
-            seen[name] = {"at": one.at, "failed": not one.passed}
-    known = {key.to_user_string() for key in answerable}
-    cursor = {name: state for name, state in seen.items() if name in known}
-    context.update_cursor(json.dumps(cursor, sort_keys=True))
+            last = one.at
+        if last is not None:
+            at[name] = last
+    context.update_cursor(json.dumps({"at": at, "failing": sorted(failing)}))
     return dg.SkipReason(f"{told} changes told of, {len(answerable)} checks watched")
 
 

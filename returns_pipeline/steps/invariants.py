@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from returns_pipeline.domain import disposition as disposition_rules
 from returns_pipeline.domain.model import Stage
 from returns_pipeline.domain.money import format_minor
-from returns_pipeline.domain.policy import Policy
+from returns_pipeline.domain.policy import Policy, fold
 from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
 
@@ -299,7 +299,7 @@ def no_refund_before_receipt(scope: Scope) -> Finding:
 
 
 def _wants_receipt(policy: Policy, dropoff_method: str) -> bool:
-    gate = policy.gate.refund_by_dropoff.get(dropoff_method.casefold(), policy.gate.refund)
+    gate = policy.gate.refund_by_dropoff.get(fold(dropoff_method), policy.gate.refund)
     return gate is Stage.RECEIVED
 
 
