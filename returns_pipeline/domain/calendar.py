@@ -33,11 +33,6 @@ def day_bounds(day: date, zone: str) -> tuple[datetime, datetime]:
     return start, end
 
 
-def days_between(earlier: datetime, later: datetime, zone: str) -> int:
-    """How many business dates lie between two instants; negative when out of order."""
-    return (business_date(later, zone) - business_date(earlier, zone)).days
-
-
 def is_complete(day: date, zone: str, lag: timedelta, now: datetime) -> bool:
     """Whether the day has ended, and the lag its sources are given has passed."""
     return now >= day_bounds(day, zone)[1] + lag

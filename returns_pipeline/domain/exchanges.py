@@ -10,7 +10,12 @@ import hashlib
 
 from returns_pipeline.domain.model import Cleared, ExchangeOrder, Held, Matched, Order, Unit
 from returns_pipeline.domain.policy import Policy
-from returns_pipeline.domain.refunds import goods_due, line_of
+from returns_pipeline.domain.refunds import (
+    goods_due,
+    is_unpriced_part,
+    line_of,
+    unpriced_part,
+)
 
 
 def is_even(unit: Unit, goods_minor: int, returned_sku: str) -> bool:
@@ -30,8 +35,8 @@ def exchange_order(
     """The order for the replacement.
 
     Returns:
-        ``Held`` where no replacement or no price was given: nothing is guessed, and
-        nothing is free by accident.
+        ``Held`` where no replacement or no price was given, or where the original has
+        none: nothing is guessed, and nothing is free by accident.
     """
     del cleared, policy  # the gate has been asked; both ways of ordering need the same facts
     if not unit.exchange_sku:
@@ -46,8 +51,10 @@ def exchange_order(
             f"the exchange is priced in {unit.currency}, the order in {order.currency}",
             "EXCHANGE_UNEVEN_ZERO_VALUE",
         )
-    sku = line_of(order, matched.row_id).sku
-    even = is_even(unit, goods_due(order, matched), sku)
+    line = line_of(order, matched.row_id)
+    if is_unpriced_part(line) and unit.exchange_unit_price_minor is not None:
+        return unpriced_part()  # there is nothing to compare the price with
+    even = is_even(unit, goods_due(order, matched), line.sku)
     if not even and not unit.exchange_unit_price_minor:
         return Held(
             "EXCHANGE_UNEVEN_ZERO_VALUE",

@@ -120,16 +120,3 @@ def _told(places: _Places, names: Mapping[str, str]) -> str:
         scrap = f" ({scrapped} scrapped)" if scrapped else ""
         parts.append(f"{units} in {names.get(place, place)}{scrap}")
     return ", ".join(parts) or "none"
-
-
-def conservation(counts: Mapping[str, int]) -> int:
-    """How many units are unaccounted for; zero when every one initiated is somewhere.
-
-    Args:
-        counts: Units by ``initiated``, and by each place one can be in: every other key
-            (received, in transit, missing, expired, cancelled, kept; specification
-            FINANCE, invariant 6).
-    """
-    return counts.get("initiated", 0) - sum(
-        count for place, count in counts.items() if place != "initiated"
-    )

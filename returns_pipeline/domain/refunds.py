@@ -35,6 +35,17 @@ def line_of(order: Order, row_id: str) -> OrderLine:
     raise LookupError(msg)
 
 
+def is_unpriced_part(line: OrderLine) -> bool:
+    """Whether the line is part of a bundle and its price stands on the bundle alone."""
+    return line.parent_row_id is not None and not line.total_minor
+
+
+def unpriced_part() -> Held:
+    """What a part of a bundle is worth, where only the bundle has a price: a person decides."""
+    reason = "part of a bundle, without a price of its own: what it is worth is to be decided"
+    return Held("KIT_INCOMPLETE", reason, "KIT_INCOMPLETE")
+
+
 def goods_due(order: Order, matched: Matched) -> int:
     """The unit's share of what its line was paid, gross."""
     line = line_of(order, matched.row_id)
@@ -74,9 +85,8 @@ def refund_due(
         price of its own. All amounts are minor units of the order's currency.
     """
     line = line_of(order, matched.row_id)
-    if line.parent_row_id is not None and not line.total_minor:
-        reason = "part of a bundle, without a price of its own: what it is worth is to be decided"
-        return Held("KIT_INCOMPLETE", reason, "KIT_INCOMPLETE")
+    if is_unpriced_part(line):
+        return unpriced_part()
     goods = share(line.total_minor, line.quantity, matched.unit_no)
     shipping = fee = 0
     if carries_order_extras:

@@ -62,13 +62,6 @@ def test_a_day_is_complete_once_its_lag_has_passed() -> None:
     assert calendar.is_complete(day, LONDON, lag, utc(2026, 7, 15, 1, 0))
 
 
-def test_days_between_counts_dates_not_hours() -> None:
-    late, early = utc(2026, 3, 15, 0, 1), utc(2026, 3, 14, 23, 59)
-    assert calendar.days_between(early, late, LONDON) == 1
-    assert calendar.days_between(late, early, LONDON) == -1
-    assert calendar.days_between(early, early, LONDON) == 0
-
-
 @pytest.mark.parametrize(
     ("at", "days", "due"),
     [

@@ -5,7 +5,7 @@ import pytest
 from returns_pipeline.domain import exchanges
 from returns_pipeline.domain.model import Cleared, ExchangeOrder, Held, RefundType
 from returns_pipeline_tests.domain import build
-from returns_pipeline_tests.domain.build import T0, line, matched, order, policy
+from returns_pipeline_tests.domain.build import ROW, ROW2, T0, line, matched, order, policy
 
 
 def ask(**values: object) -> ExchangeOrder | Held:
@@ -82,6 +82,29 @@ def test_even_means_what_the_unit_cost_not_what_the_line_cost() -> None:
     found = exchanges.exchange_order(unit, matched(), goods, Cleared(T0), policy())
     assert isinstance(found, ExchangeOrder)
     assert found.even
+
+
+def part_of_a_bundle(**values: object) -> ExchangeOrder | Held:
+    goods = order(
+        line(ROW, sku="SET", total_minor=9000),
+        line(ROW2, sku="CUP", total_minor=0, vat_minor=0, parent_row_id=ROW),
+    )
+    unit = build.received(refund_type=RefundType.EXCHANGE, **values)
+    match = matched(row_id=ROW2)
+    return exchanges.exchange_order(unit, match, goods, Cleared(T0), policy())
+
+
+@pytest.mark.parametrize("price", [0, 2000])
+def test_a_part_of_a_bundle_has_nothing_a_price_could_be_compared_with(price: int) -> None:
+    found = part_of_a_bundle(exchange_sku="BOWL", exchange_unit_price_minor=price)
+    assert isinstance(found, Held)
+    assert found.exception == "KIT_INCOMPLETE"
+
+
+def test_a_part_of_a_bundle_may_be_replaced_by_its_like() -> None:
+    found = part_of_a_bundle(exchange_sku="CUP")
+    assert isinstance(found, ExchangeOrder)
+    assert (found.even, found.unit_price_minor) == (True, 0)
 
 
 def test_the_reference_is_the_units_own_and_always_the_same() -> None:

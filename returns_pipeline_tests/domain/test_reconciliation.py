@@ -101,10 +101,3 @@ def test_what_agrees_never_raises_and_a_unit_more_always_does(
     assert compare(mine, read[::-1]) == []
     more = replace(read[0], quantity=read[0].quantity + 1)
     assert [one.code for one in compare(mine, [more, *read[1:]])] == ["DOUBLE_RESTOCK"]
-
-
-def test_units_are_conserved_or_counted_as_lost() -> None:
-    counts = {"initiated": 10, "received": 4, "in_transit": 3, "expired": 2, "kept": 1}
-    assert reconciliation.conservation(counts) == 0
-    assert reconciliation.conservation({**counts, "received": 3}) == 1
-    assert reconciliation.conservation({**counts, "missing": 2}) == -2
