@@ -325,10 +325,12 @@ def test_a_search_over_bookings_is_turned_to_its_end(wire: StartWire, clock: Clo
         wire,
         GetActionableRMAHeaders=Script([headers(1, 2, total=3), headers(3, total=3)]),
         # A total of zero beside headers is none.
-        GetProcessedOrAckedErrorRMAHeaders=Script([headers(4, total=0), headers(total=0)]),
+        GetProcessedOrAckedErrorRMAHeaders=Script(
+            [headers(4, total=0), headers(5, total=0), headers(total=0)]
+        ),
     )
     found = vendor.client(clock).rma_by_reference("r")
-    assert [one.RMAHeaderId for one in found] == [1, 2, 3, 4]
+    assert [one.RMAHeaderId for one in found] == [1, 2, 3, 4, 5]
 
 
 def test_a_page_that_is_turned_but_does_not_change_is_an_error(

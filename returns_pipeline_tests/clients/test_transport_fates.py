@@ -5,7 +5,7 @@ import logging
 import socket
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -350,6 +350,16 @@ def test_an_answer_without_end_is_broken_off(
         read(make(wire(play).url, clock))
 
 
+def test_the_body_of_a_redirect_is_bounded_too(
+    wire: StartWire, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport_module, "_LARGEST_ANSWER", 100_000)
+    head = "Location: /elsewhere\r\nContent-Length: 1000000000000"
+    server = wire(endless(head, b"x" * 65536, status=307))
+    with pytest.raises(OutcomeUnknown, match="TooLarge"):
+        write(make(server.url, clock))
+
+
 def test_a_small_answer_that_unpacks_to_a_huge_one_is_broken_off(
     wire: StartWire, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -427,6 +437,22 @@ def test_no_error_and_no_log_holds_a_body_a_secret_a_query_or_an_address(
     for canary in ("canary", PERSON, "mail="):
         assert canary not in told
     assert "\n" not in str(caught.value)
+
+
+def test_an_answer_of_another_shape_is_told_without_the_value_that_stood_there(
+    wire: StartWire, clock: Clock
+) -> None:
+    class Coded(msgspec.Struct):
+        Value: Literal["a"]
+
+    transport = make(wire(answer(200, {"Value": MAIL})).url, clock)
+    with pytest.raises(ContractBroken) as caught:
+        transport.read(
+            Call("Ask", "GET", "/ask", read=True),
+            lambda found: msgspec.json.decode(found.content, type=Coded),
+        )
+    assert "`$.Value`" in str(caught.value)
+    assert "canary" not in str(caught.value)
 
 
 def test_the_vendors_words_are_kept_short_and_clean() -> None:

@@ -96,11 +96,11 @@ def unread(_connection: socket.socket, _closing: threading.Event) -> bool:
     return False
 
 
-def endless(length: str, part: bytes) -> Play:
+def endless(length: str, part: bytes, status: int = 200) -> Play:
     """A body without end, part by part, until the client has gone."""
 
     def play(connection: socket.socket, closing: threading.Event) -> bool:
-        connection.sendall(f"HTTP/1.1 200 OK\r\n{length}\r\n\r\n".encode())
+        connection.sendall(f"HTTP/1.1 {status} OK\r\n{length}\r\n\r\n".encode())
         try:
             while not closing.is_set():
                 connection.sendall(part)
