@@ -100,7 +100,7 @@ def enqueue(connection: sa.Connection, new: Sequence[NewIntent], *, now: datetim
         query = sa.select(t.intents.c.intent_key, t.intents.c.payload_hash).where(
             t.intents.c.intent_key.in_(keys)
         )
-        known.update(connection.execute(query).tuples().all())
+        known.update(connection.execute(query).all())
     rows = []
     for intent in new:
         digest = payload_hash(intent.payload)
@@ -275,7 +275,7 @@ def counts(connection: sa.Connection, kinds: Collection[str]) -> dict[str, int]:
         .where(columns.kind.in_(kinds), columns.state.in_((*OPEN, "suspense")))
         .group_by(columns.state)
     )
-    return dict(connection.execute(query).tuples().all())
+    return dict(connection.execute(query).all())
 
 
 def corrupt(connection: sa.Connection) -> list[str]:

@@ -440,7 +440,7 @@ def location_names(connection: sa.Connection) -> dict[str, str]:
     query = sa.select(t.vendor_locations.c.location_id, t.vendor_locations.c.name).where(
         t.vendor_locations.c.is_present
     )
-    return dict(connection.execute(query).tuples().all())
+    return dict(connection.execute(query).all())
 
 
 def each(
