@@ -70,30 +70,45 @@ class _Lanes:
     ) -> None:
         self.until = until
         self.fatal: VendorError | None = None
+        self.settled = 0
         self._lanes = lanes
         self._summary = summary
         self._progress = progress
         self._lock = threading.Lock()
         self._idle: set[str] = set()
+        self._left: set[str] = set()
         self._over = threading.Event()
 
-    def busy(self, kind: str) -> None:
-        with self._lock:
-            self._idle.discard(kind)
+    def nothing_left(self, kind: str, settled: int) -> bool:
+        """Wait a moment for another lane; true when every lane has nothing.
 
-    def nothing_left(self, kind: str) -> bool:
-        """Wait a moment for another lane; true when every lane has nothing."""
-        self.leave(kind)
+        Args:
+            kind: Whose lane found nothing.
+            settled: What ``settled`` was before it looked: what was settled since may have
+                given it something.
+        """
+        with self._lock:
+            if settled != self.settled:
+                return False
+            self._idle.add(kind)
+            self._end_if_all_rest()
         return self._over.wait(0.02)
 
     def leave(self, kind: str) -> None:
+        """End one lane; the others go on."""
         with self._lock:
-            self._idle.add(kind)
-            if len(self._idle) == self._lanes:
-                self._over.set()
+            self._left.add(kind)
+            self._end_if_all_rest()
+
+    def _end_if_all_rest(self) -> None:
+        if len(self._idle | self._left) == self._lanes:
+            self._over.set()
 
     def count(self, outcome: str) -> None:
+        """Note what became of one intent: another lane may have work by it."""
         with self._lock:
+            self.settled += 1
+            self._idle.clear()
             self._summary.outcomes[outcome] += 1
             text = _progress(self._summary)
         self._progress(text)
@@ -178,6 +193,7 @@ class Dispatcher:
         """Send what is ready of one kind until no lane has anything left."""
         failures = 0
         while not self.stop.is_set() and self._monotonic() < lanes.until:
+            settled = lanes.settled
             intent = outbox.claim(
                 self._engine,
                 kind,
@@ -187,10 +203,9 @@ class Dispatcher:
                 run_id=self._run_id,
             )
             if intent is None:
-                if lanes.nothing_left(kind):
+                if lanes.nothing_left(kind, settled):
                     return
                 continue
-            lanes.busy(kind)
             try:
                 outcome = self._carry_out(intent)
             except (CredentialsRevoked, ContractBroken) as error:

@@ -15,7 +15,6 @@ from typing import Any
 import sqlalchemy as sa
 
 from returns_pipeline import settings
-from returns_pipeline.sandbox.model import World
 from returns_pipeline.sandbox.serve import Sandbox
 from returns_pipeline.steps import act, capture, control, decide, derive, money
 from returns_pipeline.steps.runtime import Runtime
