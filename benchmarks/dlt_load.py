@@ -1,0 +1,74 @@
+"""The same pages into the same kind of database by dlt's ``rest_api`` source.
+
+Runs in an environment of its own (``requirements-bench.lock``), with dlt's defaults, and
+with the one thing a user would say: that the item's id is the primary key to merge by.
+``python dlt_load.py DATABASE_URL VENDOR_URL SCRATCH_FOLDER``
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import time
+from urllib.parse import parse_qs, quote, urlsplit
+
+
+def _credentials(database_url: str) -> dict[str, object]:
+    # dlt wants the socket's folder where others have the host, escaped as in a URL.
+    parts = urlsplit(database_url)
+    return {
+        "drivername": "postgresql",
+        "username": parts.username or "postgres",
+        "password": parts.password or "",
+        "host": parts.hostname or quote(parse_qs(parts.query)["host"][0], safe=""),
+        "port": parts.port or 5432,
+        "database": parts.path.lstrip("/"),
+    }
+
+
+def main(database_url: str, vendor: str, scratch: str, disposition: str = "merge") -> None:
+    os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
+    os.environ["RUNTIME__LOG_LEVEL"] = "CRITICAL"
+    import dlt
+    from dlt.sources.rest_api import rest_api_source
+
+    if database_url.startswith("sqlite"):
+        destination = dlt.destinations.sqlalchemy(credentials=database_url)
+    else:
+        destination = dlt.destinations.postgres(credentials=_credentials(database_url))
+    source = rest_api_source(
+        {
+            "client": {
+                "base_url": vendor,
+                "paginator": {"type": "json_link", "next_url_path": "links.next"},
+            },
+            "resource_defaults": {
+                "primary_key": "happyReturnsItemID",
+                "write_disposition": disposition,
+            },
+            "resources": [
+                {
+                    "name": "return_items",
+                    "endpoint": {"path": "outbound-shipment/shp-1", "data_selector": "data"},
+                }
+            ],
+        }
+    )
+    began = time.perf_counter()
+    pipeline = dlt.pipeline(
+        "bench", destination=destination, dataset_name="bench", pipelines_dir=scratch
+    )
+    pipeline.run(source)
+    total = time.perf_counter() - began
+    with pipeline.sql_client() as client, client.execute_query(
+        "SELECT count(*) FROM return_items"
+    ) as cursor:
+        rows = cursor.fetchone()[0]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"total": total, "peak_mb": peak, "rows": rows}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

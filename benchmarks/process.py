@@ -1,0 +1,51 @@
+"""A measurement in a process of its own: what it printed, how long it took, its peak memory."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def measured(*arguments: str, python: str = sys.executable) -> dict[str, Any]:
+    """Run ``python ARGUMENTS``; its last line of output is the JSON that it reports."""
+    done = subprocess.run(  # noqa: PLW1510 (its own words are shown when it failed)
+        [python, *arguments], cwd=PROJECT, capture_output=True, text=True
+    )
+    if done.returncode:
+        sys.exit(f"{' '.join(arguments)} failed:\n{done.stdout[-2000:]}\n{done.stderr[-6000:]}")
+    report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return report
+
+
+def peak_mb() -> float:
+    """The most memory this process ever held, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+class Phases:
+    """Seconds by phase."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Add what the block takes to a phase."""
+        began = time.perf_counter()
+        yield
+        taken = time.perf_counter() - began
+        self.seconds[name] = self.seconds.get(name, 0.0) + taken
+
+    def report(self, **more: Any) -> None:
+        """Print the JSON that ``measured`` reads."""
+        total = sum(self.seconds.values())
+        print(json.dumps({**self.seconds, "total": total, "peak_mb": peak_mb(), **more}))

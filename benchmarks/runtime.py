@@ -1,0 +1,36 @@
+"""A ``Runtime`` of the pipeline for a measurement: its database, its vendors, no pacing."""
+
+from __future__ import annotations
+
+from returns_pipeline.settings import load
+from returns_pipeline.steps.runtime import Runtime
+
+_NOWHERE = "http://127.0.0.1:9"
+
+
+def runtime(
+    database_url: str,
+    *,
+    happy_returns: str = _NOWHERE,
+    linnworks: str = _NOWHERE,
+    live: bool = False,
+    now: str = "2026-10-03T12:00:00Z",
+    policy: str = "",
+) -> Runtime:
+    """The pipeline as an operator would set it up, at a standing clock."""
+    environ = {
+        "RETURNS_DATABASE_URL": database_url,
+        "RETURNS_MODE": "live" if live else "shadow",
+        "RETURNS_NOW": now,
+        "RETURNS_POLICY": policy,
+        "RETURNS_LINNWORKS_RATE_SHARE": "0",
+        "RETURNS_HAPPY_RETURNS_RATE": "0",
+        "HAPPY_RETURNS_BASE_URL": happy_returns,
+        "HAPPY_RETURNS_API_KEY": "sandbox-key",
+        "HAPPY_RETURNS_RETAILER_ID": "modern-retailer",
+        "LINNWORKS_AUTH_URL": linnworks,
+        "LINNWORKS_APPLICATION_ID": "11111111-1111-4111-8111-111111111111",
+        "LINNWORKS_APPLICATION_SECRET": "22222222-2222-4222-8222-222222222222",
+        "LINNWORKS_TOKEN": "33333333-3333-4333-8333-333333333333",
+    }
+    return Runtime(load(environ), run_id="bench")
