@@ -22,12 +22,14 @@ from returns_pipeline.defs.assembly import assembled
 from returns_pipeline.defs.metadata import CALLS
 from returns_pipeline.defs.partitions import loaded_as_of
 from returns_pipeline.defs.resources import TELLING, Listener, listener
+from returns_pipeline.steps.invariants import every_disposition_has_a_location
 
 # So that the run is listed with its job in the UI.
 _LOCATION = {".dagster/repository": "__repository__@returns_pipeline"}
 _LOOK_AGAIN_SECONDS = 15.0
 # What happens stands in the run's log; the terminal belongs to the command.
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+_LOCATIONS = every_disposition_has_a_location.__name__
 _TELLING = frozenset(error.__name__ for error in TELLING)
 
 
@@ -71,7 +73,7 @@ class LaunchResult:
 
     @property
     def wrong_settings(self) -> bool:
-        """Whether nothing was done because settings or database cannot be used."""
+        """Whether it failed because settings, policy or database cannot be used."""
         return self.error_class in {"SettingsError", "DatabaseUnusable"}
 
 
@@ -213,7 +215,9 @@ def _why(event: DagsterEvent, checks: list[FailedCheck]) -> tuple[str, str]:
     if "DagsterAssetCheckFailedError" in classes:
         failed = [one for one in checks if one.severity == "ERROR"]
         lines = [f"{one.asset}: {one.name.replace('_', ' ')}: {one.message}" for one in failed]
-        return "\n".join(lines), "CheckFailed"
+        # A policy that leads nowhere is a setting: only its owner can put it right.
+        wrong = any(one.name == _LOCATIONS for one in failed)
+        return "\n".join(lines), "SettingsError" if wrong else "CheckFailed"
     if root is None:
         return event.message or "failed", "Unknown"
     # "pkg.Class: text": the class is told apart.

@@ -45,7 +45,11 @@ def _harmless(column: sa.Column[Any]) -> Any:
         return T0.date()
     if isinstance(column.type, sa.JSON):
         return {}
-    return {"currency": "GBP", "entity": "UK"}.get(column.name, "")
+    return _FILLED.get(column.name, "")
+
+
+_FILLED = {"currency": "GBP", "entity": "UK", "policy_hash": "policy", "payload_hash": "payload"}
+_FACTS = ("started", "dropped_off", "approved", "departed", "received", "expired", "cancelled")
 
 
 def unit(connection: sa.Connection, key: str = "u1", **values: Any) -> None:
@@ -58,11 +62,12 @@ def unit(connection: sa.Connection, key: str = "u1", **values: Any) -> None:
         "sku": "SHIRT-M",
         "stage": "received",
         "received_at": ago(hours=2),
-        "precisions": "-------",
         "is_open": True,
         "refund_type": "refund",
+        **values,
     }
-    insert(connection, t.return_items, **{**row, **values})
+    row["precisions"] = "".join("e" if row.get(f"{fact}_at") else "-" for fact in _FACTS)
+    insert(connection, t.return_items, **row)
 
 
 def order(connection: sa.Connection, order_id: str = "o1", **values: Any) -> None:
