@@ -45,13 +45,21 @@ def act(
 def catch_up(state: LinnworksState) -> None:
     """Do what people were scripted to have done by now; what cannot be done waits."""
     now = state.clock.now()
-    for number, one in enumerate(state.world.staff):
-        if one.at <= now and number not in state.staff_done:
-            try:
-                act(state, one.action, one.at)
-            except NotYet:
-                continue
-            state.staff_done.add(number)
+    due = [n for n, one in enumerate(state.world.staff) if one.at <= now]
+    while due:
+        done = {number for number in due if number not in state.staff_done and _did(state, number)}
+        state.staff_done |= done
+        if not done:
+            return
+
+
+def _did(state: LinnworksState, number: int) -> bool:
+    one = state.world.staff[number]
+    try:
+        act(state, one.action, one.at)
+    except NotYet:
+        return False
+    return True
 
 
 def _order(state: LinnworksState, action: Mapping[str, Any]) -> Order:

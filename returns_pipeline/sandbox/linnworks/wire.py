@@ -46,7 +46,9 @@ def wrapped(request: Request, *allowed: str) -> dict[str, Any]:
 
 def objects(given: Mapping[str, Any], name: str, allowed: frozenset[str]) -> list[dict[str, Any]]:
     """A list of objects of known names; empty when it is absent."""
-    found = given.get(name) or []
+    found = given.get(name)
+    if found is None:
+        return []
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
         raise BadRequest(f"The request is invalid. {name}: a list of objects")
     for one in found:
