@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from functools import lru_cache
@@ -37,10 +37,14 @@ def content_hash(raw: bytes) -> str:
     return hashlib.sha256(raw).hexdigest()
 
 
+# What decoding raises when the bytes are no JSON, no UTF-8, or nested without end.
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
 def _fields(raw: bytes) -> dict[str, msgspec.Raw]:
     try:
         return _RAW.decode(raw)
-    except (msgspec.MsgspecError, RecursionError):
+    except _UNREADABLE:
         return {}
 
 
@@ -50,10 +54,12 @@ def _fields(raw: bytes) -> dict[str, msgspec.Raw]:
 # so that ``customer_first_name`` and ``shippingAddressLine2`` are covered. Only names
 # that the policy does not know are looked at: ``productName`` stays.
 _PERSONAL = (
-    *("mail", "phone", "mobile", "name", "address", "street", "city", "postcode", "postal"),
-    *("zip", "customer", "shopper", "buyer", "consumer", "recipient", "sender", "contact"),
-    *("birth", "gender", "latitude", "longitude", "comment", "note", "message", "feedback"),
-    *("remark", "image", "photo", "picture", "video", "attachment", "signature", "qrcode"),
+    *("mail", "phone", "mobile", "tel", "fax", "name", "address", "street", "city", "town"),
+    *("postcode", "postal", "zip", "customer", "shopper", "buyer", "consumer", "client"),
+    *("recipient", "sender", "contact", "person", "user", "owner", "guest", "account"),
+    *("birth", "gender", "latitude", "longitude", "passport", "iban", "card", "social"),
+    *("comment", "note", "message", "feedback", "remark", "text", "memo", "description"),
+    *("image", "photo", "picture", "video", "attachment", "signature", "qrcode"),
 )
 # Published or seen, read by nobody here, and harmless: kept and not reported.
 _IGNORED = frozenset(
@@ -70,59 +76,85 @@ _IGNORED = frozenset(
         "retailerID",
     ]
 )
-# An object, an array in an array, an address; a backslash may spell "@" as \u0040.
-_SUSPICIOUS = re.compile(rb"[{@\\]|(?<=.)\[", re.DOTALL)
+# What a value under a name nobody knows may look like to be kept: a code, a number, an
+# instant, an amount with its currency. Anything else may be words about the shopper.
+_CODE = re.compile(rb'"[\w.:+/#-]{0,64}( [A-Z]{3})?"|[\w.+-]{1,32}')
+_NAME = re.compile(r"[A-Za-z][\w.$-]{0,63}", re.ASCII)
 _E_MAIL = re.compile(r"[^\s@<>\"'(),;:]+@[^\s@<>\"'(),;:]+")
 
 
-@lru_cache(maxsize=4096)
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What becomes of the fields of items that have the same names."""
+
+    kept: tuple[str, ...]
+    doubtful: tuple[str, ...]  # kept where the value is a code
+    unknown: tuple[str, ...]  # as they may be told
+
+
+@lru_cache(maxsize=1024)
+def _plan(names: tuple[str, ...], known: tuple[str, ...]) -> _Plan:
+    kept, doubtful, unknown = [], [], []
+    for name in names:
+        if name in known:
+            kept.append(name)
+        elif not _NAME.fullmatch(name):
+            # It may be anything, the shopper's own name included: an object keyed by it.
+            unknown.append("(a name that is no identifier)")
+        elif not _is_personal(name):
+            doubtful.append(name)
+            if name not in _IGNORED:
+                unknown.append(name)
+    return _Plan(tuple(kept), tuple(doubtful), tuple(dict.fromkeys(unknown)))
+
+
 def _is_personal(name: str) -> bool:
     folded = fold(name)
     return any(part in folded for part in _PERSONAL)
-
-
-@lru_cache(maxsize=8)
-def _known(names: tuple[str, ...]) -> frozenset[str]:
-    return frozenset(names)
 
 
 def redact(raw: bytes, fields: Mapping[str, str]) -> tuple[bytes, list[str]]:
     """The item without personal data, and the names of the fields nobody knows.
 
     A field the policy names is kept, without objects inside it and without e-mail
-    addresses in it. Of the others, personal ones and whole objects are dropped; plain
-    values are kept, so that a new field can be looked at. The result is canonical JSON:
-    names in order, each once.
+    addresses in it. Of the others, personal ones, objects, arrays and words are dropped;
+    codes, numbers and instants are kept, so that a new field can be looked at. The
+    result is canonical JSON: names in order, each once. What is no JSON object gives
+    ``{}``.
 
     Args:
         raw: The item as received.
         fields: Our name to the vendor's (policy).
     """
-    known = _known(tuple(fields.values()))
-    kept: dict[str, msgspec.Raw] = {}
-    unknown = []
-    for name, value in _fields(raw).items():
-        if name in known:
-            kept[name] = _plain(value)
-            continue
-        if _is_personal(name):
-            continue
-        if name not in _IGNORED:
-            unknown.append(_E_MAIL.sub("***", _printable(name))[:_LONGEST_NAME])
-        content = bytes(value)
-        if not content.startswith((b"{", b"[")) and _plain(value) is value:
-            kept[name] = value
-    return _CANONICAL.encode(kept), unknown
+    found = _fields(raw)
+    plan = _plan(tuple(found), tuple(fields.values()))
+    kept = {name: found[name] for name in plan.kept}
+    for name in plan.doubtful:
+        if _CODE.fullmatch(bytes(found[name])):
+            kept[name] = found[name]
+    encoded = _CANONICAL.encode(kept)
+    if not _is_plain(encoded):
+        # Seldom: value by value, and what cannot be decoded is not kept.
+        clean = {name: _without_personal(_decoded(value)) for name, value in kept.items()}
+        encoded = _CANONICAL.encode(clean)
+    return encoded, list(plan.unknown)
 
 
-def _plain(value: msgspec.Raw) -> msgspec.Raw:
-    """The value itself, or what is left of it without objects and e-mail addresses."""
-    content = bytes(value)
-    if not _SUSPICIOUS.search(content):
-        return value
-    clean = _without_personal(_decoded(value))
-    encoded = _CANONICAL.encode(clean)
-    return value if clean == _decoded(value) else msgspec.Raw(encoded)
+def _is_plain(encoded: bytes) -> bool:
+    """Whether nothing stands in it that may be an object, a nested array or an address."""
+    if b"@" in encoded or encoded.count(b"{") > 1:
+        return False
+    if b"\\" in encoded:  # it may spell "@" as \\u0040
+        return False
+    if encoded.count(b"[") != encoded.count(b'":['):  # an array that is a value follows a name
+        return False
+    if encoded.isascii():
+        return True
+    try:
+        encoded.decode()
+    except UnicodeDecodeError:
+        return False  # values are not decoded on the way here
+    return True
 
 
 def _without_personal(value: object) -> object:
@@ -141,7 +173,7 @@ def _without_personal(value: object) -> object:
 def _decoded(value: msgspec.Raw | bytes) -> Any:
     try:
         return _ANY.decode(value)
-    except (msgspec.MsgspecError, RecursionError):
+    except _UNREADABLE:
         return None
 
 
@@ -154,16 +186,15 @@ def unit_keys(raws: Sequence[bytes], policy: HappyReturnsPolicy) -> list[str]:
     ``happyReturnsItemID`` where given, else return id, line id and a counter of the items
     that share both: unsuffixed line ids may repeat (contract section 6, grade C).
     """
-    names = policy.fields
+    shape = _shape(tuple(policy.fields.items()), ("item_id", "return_id", "line_item_id"))
     seen: Counter[tuple[str, str]] = Counter()
     keys = []
     for raw in raws:
-        found = _fields(raw)
-        key = _key_text(found.get(names.get("item_id", "")))
+        found = shape.read(raw, [])
+        key = _text(found.item_id, "", [])
         if not key:
-            return_id = _key_text(found.get(names.get("return_id", "")))
-            return_id = return_id or content_hash(raw)[:16]
-            line = _key_text(found.get(names.get("line_item_id", "")))
+            return_id = _text(found.return_id, "", []) or content_hash(raw)[:16]
+            line = _text(found.line_item_id, "", [])
             seen[return_id, line] += 1
             key = f"{return_id}/{line}#{seen[return_id, line]}"
         keys.append(key)
@@ -214,17 +245,40 @@ class _Shape:
     of the item.
     """
 
-    decode: Any
-    empty: Any
+    decoder: msgspec.json.Decoder[Any]
+    empty: Callable[[], Any]
+    names: tuple[tuple[str, str], ...]  # ours, the vendor's
     shared: tuple[tuple[str, str], ...]  # ours -> the one that reads the same name
+
+    def read(self, raw: bytes, problems: list[str]) -> Any:
+        """The item's fields; those that cannot be read are ``None`` and a problem."""
+        try:
+            item = self.decoder.decode(raw)
+        except _UNREADABLE:
+            item = self._piecemeal(raw, problems)
+        for ours, reader in self.shared:
+            setattr(item, ours, getattr(item, reader))
+        return item
+
+    def _piecemeal(self, raw: bytes, problems: list[str]) -> Any:
+        item, found = self.empty(), _fields(raw)
+        if not found:
+            problems.append("payload:not an object")
+        for ours, vendor in self.names:
+            if vendor in found:
+                value = _decoded(found[vendor])
+                setattr(item, ours, value)
+                if value is None and bytes(found[vendor]) != b"null":
+                    problems.append(f"{ours}:unreadable")
+        return item
 
 
 @lru_cache(maxsize=8)
-def _shape(fields: tuple[tuple[str, str], ...]) -> _Shape:
+def _shape(fields: tuple[tuple[str, str], ...], read: tuple[str, ...]) -> _Shape:
     names = dict(fields)
     readers: dict[str, str] = {}
     shared = []
-    for ours in _READ:
+    for ours in read:
         vendor = names.get(ours)
         if vendor is None:
             continue
@@ -233,11 +287,11 @@ def _shape(fields: tuple[tuple[str, str], ...]) -> _Shape:
         else:
             readers[vendor] = ours
     rename = {ours: vendor for vendor, ours in readers.items()}
-    unread = {ours: f"\0{ours}" for ours in _READ if ours not in rename}
+    unread = {ours: f"\0{ours}" for ours in read if ours not in rename}
     struct = msgspec.defstruct(
-        "Item", [(ours, Any, None) for ours in _READ], rename={**rename, **unread}
+        "Item", [(ours, Any, None) for ours in read], rename={**rename, **unread}, gc=False
     )
-    return _Shape(msgspec.json.Decoder(struct).decode, struct, tuple(shared))
+    return _Shape(msgspec.json.Decoder(struct), struct, tuple(rename.items()), tuple(shared))
 
 
 def units(
@@ -261,18 +315,12 @@ def units(
         default_currency: Of amounts that name none.
         observed_at: When they were read.
     """
-    shape = _shape(tuple(policy.fields.items()))
+    shape = _shape(tuple(policy.fields.items()), _READ)
     rank = 0 if source == "outbound" else 1
     found = []
     for raw, key, digest in zip(raws, keys, hashes, strict=True):
         problems: list[str] = []
-        try:
-            item = shape.decode(raw)
-        except (msgspec.MsgspecError, RecursionError):
-            item = shape.empty()
-            problems.append("payload:not an object")
-        for ours, reader in shape.shared:
-            setattr(item, ours, getattr(item, reader))
+        item = shape.read(raw, problems)
         found.append(
             _unit(item, problems, key, digest, policy, default_currency, observed_at, rank)
         )
@@ -366,7 +414,7 @@ def _facts(
             if day is not None:
                 facts[stage] = Fact(day, Precision.DATE)
     if status:
-        told = policy.statuses.get(fold(status))
+        told = policy.statuses.get(_folded(status))
         if told is None:
             problems.append(f"status:unknown code {_short(status)}")
         elif told.value not in facts:
@@ -387,10 +435,13 @@ def _refund_type(
         # What could not be read is no more known.
         unsaid = value is None or value == ""
         return RefundType.REFUND if rank and unsaid else None
-    kind = policy.refund_types.get(fold(code))
+    kind = policy.refund_types.get(_folded(code))
     if kind is None:
         problems.append(f"refund_type:unknown code {_short(code)}")
     return kind
+
+
+_folded = lru_cache(maxsize=4096)(fold)  # codes are few
 
 
 # --- values -----------------------------------------------------------------------
@@ -398,18 +449,18 @@ def _refund_type(
 # the same as absent.
 
 _LONGEST_DIGITS = 10**40
+_LONGEST_AMOUNT = 32
+_minor = lru_cache(maxsize=4096)(parse_minor)  # prices repeat
 
 
 def _text(value: object, ours: str, problems: list[str]) -> str:
-    if value is None:
-        return ""
     if isinstance(value, str):
         if len(value) <= _LONGEST_TEXT:
             return value.strip() if value.isprintable() else _printable(value).strip()
         problems.append(f"{ours}:longer than {_LONGEST_TEXT} characters")
     elif type(value) is int and abs(value) < _LONGEST_DIGITS:
         return str(value)
-    else:
+    elif value is not None:
         problems.append(f"{ours}:not a text")
     return ""
 
@@ -451,9 +502,9 @@ def _amount(value: object, ours: str, currency: str, problems: list[str]) -> int
     # The published form is a text; a JSON number says the same by its digits.
     text = repr(value) if type(value) in {int, float} else value
     minor = -1
-    if isinstance(text, str):
+    if isinstance(text, str) and len(text) <= _LONGEST_AMOUNT:
         try:
-            minor = parse_minor(text, currency)
+            minor = _minor(text, currency)
         except ValueError:
             minor = -1
     if minor < 0:
@@ -466,7 +517,7 @@ def _fee(value: object, problems: list[str]) -> tuple[int | None, str | None]:
     if value is None or value == "":
         return None, None
     minor, currency = -1, ""
-    if isinstance(value, str):
+    if isinstance(value, str) and len(value) <= _LONGEST_AMOUNT:
         try:
             minor, currency = parse_amount_with_currency(value)
         except ValueError:
@@ -485,6 +536,8 @@ def _instant(value: object, ours: str, problems: list[str]) -> datetime | None:
         return None
     try:
         at = datetime.fromisoformat(value)
+        if at.tzinfo is UTC:
+            return at
         if at.tzinfo is not None:
             return at.astimezone(UTC)
     except (ValueError, OverflowError):

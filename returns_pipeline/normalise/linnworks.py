@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Any
 
 import msgspec
 
@@ -20,7 +19,7 @@ from returns_pipeline.domain.money import exponent
 from returns_pipeline.domain.policy import order_key
 
 
-class UnreadableOrder(ValueError):
+class UnreadableOrder(ValueError):  # noqa: N818 (it says what is so)
     """An order without an id or with fields of another type: the contract is broken."""
 
 
@@ -111,9 +110,9 @@ def order_id(raw: bytes) -> str:
     """
     try:
         return _key_decoder.decode(raw).OrderId.lower()
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         msg = "an order without a readable OrderId"
-        raise UnreadableOrder(msg) from error
+        raise UnreadableOrder(msg) from None
 
 
 def content_hash(body: bytes) -> str:
@@ -133,12 +132,49 @@ def redact_order(raw: bytes) -> bytes:
 
 
 def _decode(raw: bytes) -> _Order:
+    """The order, its amounts and its currency such that ``order`` cannot fail on them."""
     try:
-        return _decoder.decode(raw)
+        found = _decoder.decode(raw)
     except msgspec.MsgspecError as error:
         # The text of a decoding error names the path and the types, never the value.
         msg = f"an order is not of the published shape: {error}"
         raise UnreadableOrder(msg) from None
+    except (UnicodeDecodeError, RecursionError):
+        msg = "an order is no readable text"
+        raise UnreadableOrder(msg) from None
+    try:
+        exponent(_currency(found))
+    except ValueError:
+        msg = "an order's currency is not an ISO 4217 code - at `$.TotalsInfo.Currency`"
+        raise UnreadableOrder(msg) from None
+    if not all(_is_amount(one) for one in _amounts(found)):
+        msg = f"an order has an amount that is none (more than {_LARGEST:.0e})"
+        raise UnreadableOrder(msg)
+    return found
+
+
+_LARGEST = 10**12  # in major units; far above it the database's integers end
+
+
+def _is_amount(value: Decimal | int | None) -> bool:
+    if value is None:
+        return True
+    number = Decimal(value)
+    # "NaN" and "Infinity" are decimals too, and compare with nothing.
+    return number.is_finite() and abs(number) <= _LARGEST
+
+
+def _amounts(found: _Order) -> Iterator[Decimal | int | None]:
+    totals = found.TotalsInfo
+    yield from (found.NumOrderId, totals.TotalCharge)
+    yield from (totals.PostageCost, totals.PostageCostExTax)
+    for item in _all(found.Items):
+        yield from (item.Quantity, item.TaxRate, item.Cost, item.CostIncTax)
+        yield from (item.UnitCost, item.DespatchStockUnitCost)
+
+
+def _currency(found: _Order) -> str:
+    return (found.TotalsInfo.Currency or "").upper()
 
 
 def order(raw: bytes, *, observed_at: datetime) -> NormalisedOrder:
@@ -153,12 +189,8 @@ def order(raw: bytes, *, observed_at: datetime) -> NormalisedOrder:
     """
     found = _decode(raw)
     general, totals = found.GeneralInfo, found.TotalsInfo
-    currency = (totals.Currency or "").upper()
-    try:
-        places = exponent(currency)
-    except ValueError as error:
-        msg = f"order {found.NumOrderId}: {error}"
-        raise UnreadableOrder(msg) from None
+    currency = _currency(found)
+    places = exponent(currency)
     key = found.OrderId.lower()
     lines = tuple(_lines(found.Items, key, places))
     postage = _minor(totals.PostageCost, places)
@@ -239,13 +271,8 @@ def _instant(text: str | None) -> datetime | None:
         return None
     try:
         at = datetime.fromisoformat(text)
-    except ValueError:
+        # Linnworks' instants are UTC; some are printed without an offset.
+        at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    # Linnworks' instants are UTC; some are printed without an offset.
-    at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
     return None if at.year < 1900 else at
-
-
-def minor_of(amount: Any, currency: str) -> int:
-    """A Linnworks amount (a decoded ``Decimal``) as minor units."""
-    return _minor(amount, exponent(currency))
