@@ -98,7 +98,7 @@ class Booking(Write):
         """Look at the order's bookings, where the bulk reading shows somebody else's."""
         order_id = intent.payload["order_id"]
         with self.engine.connect() as connection:
-            if not _others_booked(connection, order_id):
+            if not _others_booked(connection, order_id, intent):
                 return None
             ours = _our_headers(connection, order_id)
             related = _related_rows(connection, order_id, intent.payload["lines"])
@@ -106,7 +106,6 @@ class Booking(Write):
             header
             for header in self.linnworks.rma_headers(order_id)
             if header.RMAHeaderId not in ours
-            and header.ExternalReference != intent.reference
             and any((line.OrderItemRowId or "").lower() in related for line in header.lines)
         ]
         return _fits(intent, touching) if touching else None
@@ -306,8 +305,12 @@ def stock_subject(order_id: str) -> str:
     return f"stock:{order_id}"
 
 
-def _others_booked(connection: sa.Connection, order_id: str) -> bool:
-    """Whether the bulk reading shows a return of the order that is not known to be ours."""
+def _others_booked(connection: sa.Connection, order_id: str, intent: Intent) -> bool:
+    """Whether the bulk reading shows a return of the order that is not known to be ours.
+
+    Before its first try an intent's own reference is unknown too: a database that was
+    restored has forgotten what it booked.
+    """
     read, intents = t.restock_readings.c, t.intents.c
     rows = connection.execute(
         sa.select(read.reference, read.rma_row_id).where(read.order_id == order_id)
@@ -316,7 +319,9 @@ def _others_booked(connection: sa.Connection, order_id: str) -> bool:
         return False
     ours = connection.execute(
         sa.select(intents.reference, intents.evidence).where(
-            intents.subject == stock_subject(order_id), intents.kind == BOOKING
+            intents.subject == stock_subject(order_id),
+            intents.kind == BOOKING,
+            sa.or_(intents.intent_key != intent.intent_key, intents.attempt > 1),
         )
     ).all()
     references = {reference for reference, _ in ours}

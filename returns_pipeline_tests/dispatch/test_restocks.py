@@ -272,6 +272,23 @@ def test_our_own_bookings_are_known_under_either_reading_of_the_bulk_search(
     assert account.restocked() == {(row_id(1), RESTOCK): 2}
 
 
+def test_a_restock_that_a_restored_database_has_forgotten_is_adopted(account: Account) -> None:
+    account.decide()
+    account.restock()
+    with account.engine.begin() as connection:  # as the backup had it
+        connection.execute(sa.delete(t.attempts))
+        connection.execute(sa.delete(t.intents))
+        forgotten = dict.fromkeys(("posted_at", "intent_key", "rma_header_id", "rma_row_id"))
+        connection.execute(sa.update(t.stock_adjustments).values(state="ready", **forgotten))
+    account.read_bookings()
+
+    account.restock()
+
+    assert account.restocked() == {(row_id(1), RESTOCK): 1}
+    assert account.calls[BOOK] == account.calls[ACTION] == 1
+    assert account.state_of("unit-0001").state == "posted"
+
+
 def test_a_booking_whose_location_was_edited_is_not_actioned(account: Account) -> None:
     account.decide()
     account.fault(ACTION, "lost_before")
