@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -248,17 +249,13 @@ class _Shape:
     decoder: msgspec.json.Decoder[Any]
     empty: Callable[[], Any]
     names: tuple[tuple[str, str], ...]  # ours, the vendor's
-    shared: tuple[tuple[str, str], ...]  # ours -> the one that reads the same name
 
     def read(self, raw: bytes, problems: list[str]) -> Any:
         """The item's fields; those that cannot be read are ``None`` and a problem."""
         try:
-            item = self.decoder.decode(raw)
+            return self.decoder.decode(raw)
         except _UNREADABLE:
-            item = self._piecemeal(raw, problems)
-        for ours, reader in self.shared:
-            setattr(item, ours, getattr(item, reader))
-        return item
+            return self._piecemeal(raw, problems)
 
     def _piecemeal(self, raw: bytes, problems: list[str]) -> Any:
         item, found = self.empty(), _fields(raw)
@@ -276,22 +273,25 @@ class _Shape:
 @lru_cache(maxsize=8)
 def _shape(fields: tuple[tuple[str, str], ...], read: tuple[str, ...]) -> _Shape:
     names = dict(fields)
-    readers: dict[str, str] = {}
-    shared = []
+    readers: dict[str, str] = {}  # the vendor's name -> the first of ours that reads it
+    others: dict[str, Any] = {}
     for ours in read:
         vendor = names.get(ours)
         if vendor is None:
-            continue
-        if vendor in readers:
-            shared.append((ours, readers[vendor]))
+            others[ours] = None
+        elif vendor in readers:
+            others[ours] = property(attrgetter(readers[vendor]))
         else:
             readers[vendor] = ours
-    rename = {ours: vendor for vendor, ours in readers.items()}
-    unread = {ours: f"\0{ours}" for ours in read if ours not in rename}
     struct = msgspec.defstruct(
-        "Item", [(ours, Any, None) for ours in read], rename={**rename, **unread}, gc=False
+        "Item",
+        [(ours, Any, None) for ours in readers.values()],
+        rename={ours: vendor for vendor, ours in readers.items()},
+        namespace=others,
+        gc=False,
     )
-    return _Shape(msgspec.json.Decoder(struct), struct, tuple(rename.items()), tuple(shared))
+    vendors = tuple((ours, vendor) for vendor, ours in readers.items())
+    return _Shape(msgspec.json.Decoder(struct), struct, vendors)
 
 
 def units(
