@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import typer
 
-from returns_pipeline.cli import database, demo, queue, reports, vendors, work
+from returns_pipeline.cli import database, queue
+from returns_pipeline.cli.demo import demo
+from returns_pipeline.cli.reports import explain, report
+from returns_pipeline.cli.vendors import sandbox, ui
+from returns_pipeline.cli.work import close_day, reconcile, sync
 
 app = typer.Typer(
     help="Happy Returns to Linnworks: stock at once, money once a day, nothing twice, nothing "
@@ -15,13 +19,13 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(demo.demo)
-app.command()(work.sync)
-app.command("close-day")(work.close_day)
-app.command()(work.reconcile)
-app.command()(reports.report)
-app.command()(reports.explain)
+app.command()(demo)
+app.command()(sync)
+app.command("close-day")(close_day)
+app.command()(reconcile)
+app.command()(report)
+app.command()(explain)
 app.add_typer(queue.app, name="exceptions")
 app.add_typer(database.app, name="db")
-app.command()(vendors.sandbox)
-app.command()(vendors.ui)
+app.command()(sandbox)
+app.command()(ui)

@@ -48,11 +48,10 @@ _MORNING, _NIGHT, _CLOSE = (
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """One thing the week does: which job, at which instant, for which day."""
+    """One thing the week does: which job, at which instant."""
 
     at: datetime
     job: str
-    day: date | None
     what: str
 
 
@@ -70,12 +69,12 @@ def week(now: datetime) -> tuple[datetime, list[Tick]]:
     for day in days:
         start, end = day_bounds(day, _ZONE)
         ticks += [
-            Tick(start + _MORNING, "sync_returns", None, f"{day:%A}, morning: sync"),
-            Tick(start + _NIGHT, "sync_returns", None, f"{day:%A}, night: sync"),
-            Tick(end + _CLOSE, "close_business_day", day, f"{day:%A} closed"),
+            Tick(start + _MORNING, "sync_returns", f"{day:%A}, morning: sync"),
+            Tick(start + _NIGHT, "sync_returns", f"{day:%A}, night: sync"),
+            Tick(end + _CLOSE, "close_business_day", f"{day:%A} is closed"),
         ]
-    ticks.append(Tick(now, "sync_returns", None, "today: sync"))
-    ticks.append(Tick(now, "reconcile_returns", None, "today: reconcile"))
+    ticks.append(Tick(now, "sync_returns", "today: sync"))
+    ticks.append(Tick(now, "reconcile_returns", "today: reconcile"))
     return day_bounds(days[0], _ZONE)[0], ticks
 
 
@@ -117,8 +116,9 @@ def demo(
 ) -> None:
     """A seeded week of a merchant's life, polled, closed and reconciled, end to end.
 
-    Starts both vendors as sandboxes in this process and runs the real Dagster jobs against
-    them in live mode. Starts afresh each time; everything is kept in data/demo.
+    Starts both vendors as sandboxes in this process and runs the real Dagster
+    jobs against them in live mode. Starts afresh each time; everything is
+    kept in data/demo.
 
     \b
     Examples:
@@ -130,7 +130,7 @@ def demo(
         now = datetime.now(UTC).replace(microsecond=0)  # noqa: TID251 (the demo's own clock)
         starts_at, ticks = week(now)
         _fresh()
-        say("making a merchant and a week of returns ...")
+        say("making a merchant and a week of returns; living through it takes a few minutes")
         from returns_pipeline.sandbox.serve import Sandbox
         from returns_pipeline.sandbox.world import week as seeded_week
 
@@ -163,11 +163,26 @@ def _live_through(ticks: list[Tick], sandbox: Sandbox) -> dict[str, Any]:
     for number, tick in enumerate(ticks, start=1):
         sandbox.clock.set(tick.at)
         session.set_variables({"RETURNS_NOW": tick.at.isoformat()})
-        key = tick.day.isoformat() if tick.day else None
-        work.run(tick.job, f"[{number}/{len(ticks)}] {tick.what}", key)
-        say(f"[{number}/{len(ticks)}] {tick.what}")
+        told = f"[{number}/{len(ticks)}] {tick.what}"
+        if tick.job == "close_business_day":
+            for day in _days_to_close():
+                work.run(tick.job, f"{told}: {day}", day.isoformat())
+        else:
+            work.run(tick.job, told)
+        if stderr.is_terminal:
+            say(told)  # the line of progress is gone
     sandbox.save(VENDORS)
     return _account()
+
+
+def _days_to_close() -> list[date]:
+    """What the nightly schedule would close now: yesterday, and what is left of earlier days."""
+    from returns_pipeline import settings
+    from returns_pipeline.steps import closing
+    from returns_pipeline.steps.runtime import Runtime
+
+    with Runtime(settings.load(), run_id="demo") as rt:
+        return closing.days_to_close(rt)
 
 
 def _account() -> dict[str, Any]:

@@ -55,7 +55,11 @@ def account(found: Mapping[str, Any]) -> RenderableType:
     restocked = (
         (
             row["location"],
-            "written off" if row["scrapped"] else "sellable" if row["is_sellable"] else "apart",
+            "written off"
+            if row["scrapped"]
+            else "sellable"
+            if row["is_sellable"]
+            else "not sellable",
             row["units"],
         )
         for row in found["restocked"]
@@ -85,7 +89,9 @@ def account(found: Mapping[str, Any]) -> RenderableType:
         (str(exchanged), "bold"),
         " exchanged, ",
         (str(sum(row["units"] for row in found["refunds"])), "bold"),
-        " refunded; ",
+        " refunded in ",
+        (str(len(found["batches"])), "bold"),
+        " sealed batches; ",
         (str(sum(owners.values())), "bold"),
         " tasks open.\n",
     )

@@ -33,21 +33,21 @@ def sandbox(
         typer.Option(help="The instant it stands at, RFC 3339; if not given, the clock runs."),
     ] = None,
     ports: Annotated[
-        tuple[int, int], typer.Option(help="Of Happy Returns and Linnworks; 0: any free one.")
+        tuple[int, int], typer.Option(help="Of Linnworks and of Happy Returns; 0: any free one.")
     ] = (0, 0),
     limits: Annotated[bool, typer.Option(help="Keep the vendors' published limits.")] = True,
     as_json: Json = False,
 ) -> None:
     """Happy Returns and Linnworks as local servers with a seeded merchant, until Ctrl-C.
 
-    Prints the variables that point the program at them; nothing outside this machine is
-    reached.
+    Prints the variables that point the program at them; nothing outside this
+    machine is reached.
 
     \b
     Examples:
       returns-pipeline sandbox
-      eval "$(returns-pipeline sandbox --ports 8801 8802 | head -n 12)"
-      returns-pipeline sandbox --starts 2026-03-09T00:00:00Z --now 2026-03-14T22:00:00Z --json
+      returns-pipeline sandbox --ports 8801 8802 > sandbox.env
+      returns-pipeline sandbox --seed 11 --now 2026-03-14T22:00:00Z --json
     """
     with answering(as_json):
         begins, stands = _instants(starts, now, days)
@@ -108,8 +108,8 @@ def ui(
 ) -> None:
     """The Dagster UI on the demo's data, the sandbox vendors living on by the real clock.
 
-    Schedules are on: returns are polled every five minutes. For a merchant's own data
-    nothing but `dagster dev` is needed.
+    Schedules are on: returns are polled every five minutes. For a merchant's
+    own data nothing but `dagster dev` is needed.
 
     \b
     Examples:
@@ -125,12 +125,12 @@ def ui(
 
         served = Sandbox.load(demo_module.VENDORS)
         served.clock.set(None)
+        served.keep(demo_module.VENDORS)  # a kill forgets nothing that was answered
         served.start()
         session.set_variables({**demo_module.variables(), **served.environ()})
         try:
             _dagster_dev(port, home)
         finally:
-            served.save(demo_module.VENDORS)
             served.stop()
 
 

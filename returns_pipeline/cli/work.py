@@ -82,8 +82,9 @@ def say_checks(result: LaunchResult) -> None:
 def sync(as_json: Json = False) -> None:
     """One poll of both vendors, through to posted stock and exchanges.
 
-    Drives every open write and reads back those whose outcome is unknown. It never begins
-    a refund: closing a day does. In shadow mode (the default) nothing is posted.
+    Drives every open write and reads back those whose outcome is unknown. It
+    never begins a refund: closing a day does. In shadow mode (the default)
+    nothing is posted.
 
     \b
     Examples:
@@ -176,8 +177,8 @@ def close_day(
 ) -> None:
     """A business day's financial batch: seal it, carry out its refunds, export its journal.
 
-    A sealed day is never changed: closing it again says so, or seals what has come late in
-    an adjustment batch of its own.
+    A sealed day is never changed: closing it again says so, or seals what has
+    come late in an adjustment batch of its own.
 
     \b
     Examples:

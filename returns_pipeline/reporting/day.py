@@ -241,7 +241,8 @@ class DayReport:
     balances: tuple[Balance, ...]
     open_amounts: tuple[OpenAmount, ...]
     history: tuple[PastDay, ...]
-    unknown_writes: int
+    unknown_writes: int  # read back before anything else is done
+    suspended_writes: int  # read back, and still a person's to decide
 
     def overdue(self, task: Task) -> bool:
         """Whether its owner should have acted by now."""
@@ -329,6 +330,9 @@ class DayReport:
         total = len(self.received)
         if self.unknown_writes:
             says = f"{counted(self.unknown_writes, 'write')} with an unknown outcome"
+            return Light("Goods", State.BAD, says, "tasks")
+        if self.suspended_writes:
+            says = f"{counted(self.suspended_writes, 'write')} put aside for a person to decide"
             return Light("Goods", State.BAD, says, "tasks")
         if not total:
             return Light("Goods", State.GOOD, "nothing was received", "received")

@@ -336,13 +336,16 @@ class _Day:
             balances=self._balances(),
             open_amounts=self._open_amounts(),
             history=self._history(),
-            unknown_writes=self._one(
-                sa.select(sa.func.count()).where(t.intents.c.state.in_(("unknown", "suspense")))
-            ),
+            unknown_writes=self._writes("unknown"),
+            suspended_writes=self._writes("suspense"),
         )
 
     def _one(self, query: Select) -> Any:
         return self.connection.execute(query).scalar_one_or_none()
+
+    def _writes(self, state: str) -> int:
+        query = sa.select(sa.func.count()).where(t.intents.c.state == state)
+        return self.connection.execute(query).scalar_one()
 
     def _pairs(self, query: Select) -> list[tuple[Any, Any]]:
         return [(row[0], row[1]) for row in self.connection.execute(query)]

@@ -154,6 +154,7 @@ def day(**more: Any) -> DayReport:
             for back in range(13, -1, -1)
         ),
         unknown_writes=0,
+        suspended_writes=0,
     )
     return replace(made, **more)
 

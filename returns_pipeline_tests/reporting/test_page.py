@@ -111,6 +111,7 @@ def test_times_are_those_of_the_merchants_zone() -> None:
         ({"received": (sample.received(outcome="held"),)}, "Goods", State.WATCH),
         ({"received": (sample.received(outcome="waiting"),)}, "Goods", State.WATCH),
         ({"unknown_writes": 1}, "Goods", State.BAD),
+        ({"suspended_writes": 1}, "Goods", State.BAD),
         ({}, "Money", State.GOOD),
         ({"closed_at": None}, "Money", State.WATCH),
         ({"refunds": (sample.refund(state="batched"),)}, "Money", State.WATCH),
