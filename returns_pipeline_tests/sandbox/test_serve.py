@@ -126,8 +126,9 @@ def test_what_was_saved_is_there_after_a_restart(open_case: Open, tmp_path: Path
         assert caller.call("POST", "/api/Orders/CreateOrders", json=exchange_order("#1")) == []
 
 
+@pytest.mark.parametrize("step", ["pickle.dump", "os.fsync", "pathlib.Path.replace"])
 def test_a_saved_file_is_whole_or_the_old_one(
-    open_case: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    open_case: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     sandbox = open_case("received_saleable")
     path = tmp_path / "vendors"
@@ -137,11 +138,13 @@ def test_a_saved_file_is_whole_or_the_old_one(
     def fail(*_args: object, **_more: object) -> None:
         raise OSError("the disk is full")
 
-    monkeypatch.setattr("pickle.dump", fail)
-    with pytest.raises(OSError, match="full"):
-        sandbox.save(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(step, fail)
+        with pytest.raises(OSError, match="full"):
+            sandbox.save(path)
 
     assert path.read_bytes() == old
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_kept_sandbox_forgets_nothing_it_has_answered(open_case: Open, tmp_path: Path) -> None:

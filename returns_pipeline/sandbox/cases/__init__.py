@@ -73,6 +73,9 @@ SEED_CASES: dict[str, tuple[str, ...]] = {
     ),
     "missing line id goes to CX": ("two_lines_one_sku_without_line_id",),
     "order open, cancelled, unknown": ("order_open", "order_cancelled", "order_unknown"),
-    "location wrong after the fact": ("wrong_location_after_the_fact",),
+    "location wrong after the fact": (
+        "wrong_location_after_the_fact",
+        "damaged_among_saleable",
+    ),
     "exchange order only after receipt, once": ("even_exchange", "exchange_before_receipt"),
 }

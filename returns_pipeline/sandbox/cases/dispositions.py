@@ -154,10 +154,26 @@ def two_locations(s: Script) -> None:
 
 @case
 def wrong_location_after_the_fact(s: Script) -> None:
-    """A person moves a damaged unit among the saleable ones after it was posted."""
+    """A person moves a damaged unit to another location after it was posted."""
     order = s.order("SHOE-BLK-42")
+    unit = s.unit(order, order.lines[0], disposition="damaged")
+    s.staff_does(5.5, "edit_location", order_reference=order.reference, location="HR Refurb")
+    s.expect(
+        unit,
+        order,
+        order.lines[0],
+        place="HR Refurb",
+        refund=SHARE,
+        exceptions=("WRONG_LOCATION",),
+    )
+
+
+@case
+def damaged_among_saleable(s: Script) -> None:
+    """A person moves a damaged unit among the saleable ones after it was posted."""
+    order = s.order("SHOE-BLK-41")
     unit = s.unit(order, order.lines[0], disposition="damaged")
     s.staff_does(5.5, "edit_location", order_reference=order.reference, location=RESTOCK)
     s.expect(
-        unit, order, order.lines[0], place=RESTOCK, refund=SHARE, exceptions=("WRONG_LOCATION",)
+        unit, order, order.lines[0], place=RESTOCK, refund=SHARE, exceptions=("CO_MINGLED_STOCK",)
     )

@@ -118,10 +118,13 @@ def order_archived(s: Script) -> None:
 
 @case
 def order_merged(s: Script) -> None:
-    """Merged under another number: the shop's own order id still leads to it."""
+    """Merged under another number: the shop's own order id still leads to it.
+
+    Whether the program follows it or asks a person is left open.
+    """
     order = s.order("TEE-NAVY-S")
     unit = s.unit(order, order.lines[0], order_number="#77002")
-    s.expect(unit, order, order.lines[0], place=RESTOCK, refund=SHARE)
+    s.expect(unit, order, order.lines[0], stock=None, refund=None)
 
 
 @case
