@@ -102,9 +102,16 @@ def test_a_known_field_keeps_what_is_not_personal_in_it(value: Any, left: Any) -
         rb"canary.shopper\u0040example.com \ud83d\ude00",
     ],
 )
-@pytest.mark.parametrize("where", [b'{"tracking": "%s"}', b'{"bagBarcodes": ["%s"]}',
-                                   b'{"brandNew": "%s"}', b'{"sku": {"x": "%s"}}',
-                                   b'{"sku": "A", "tracking": "%s", "carrier": "ups"}'])  # fmt: skip
+@pytest.mark.parametrize(
+    "where",
+    [
+        b'{"tracking": "%s"}',
+        b'{"bagBarcodes": ["%s"]}',
+        b'{"brandNew": "%s"}',
+        b'{"sku": {"x": "%s"}}',
+        b'{"sku": "A", "tracking": "%s", "carrier": "ups"}',
+    ],
+)
 def test_an_address_spelt_otherwise_is_found(where: bytes, spelt: bytes) -> None:
     body, _ = hr.redact(where % spelt, FIELDS)
     body.decode()  # what is stored is text
