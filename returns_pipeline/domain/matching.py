@@ -39,22 +39,38 @@ class _Found:
     preferred: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The return that holds a unit of a line, and the line id it gave for it."""
+
+    return_id: str
+    line_item_id: str
+
+
 class _Lines:
     """One order's lines with the units already spoken for."""
 
     __slots__ = ("by_item", "by_row", "children", "held_by", "order", "taken")
 
-    def __init__(self, order: Order, taken: Mapping[str, Collection[int]]) -> None:
+    def __init__(
+        self,
+        order: Order,
+        taken: Mapping[str, Collection[int]],
+        held_by: Mapping[tuple[str, int], Holder],
+    ) -> None:
         self.order = order
         self.by_row: dict[str, OrderLine] = {}
         self.by_item: dict[str, list[OrderLine]] = {}
         self.children: dict[str, list[OrderLine]] = {}
         # Only this order's rows: the caller's mapping may hold everybody's.
         self.taken: dict[str, set[int]] = {}
-        self.held_by: dict[tuple[str, int], str] = {}
+        self.held_by: dict[tuple[str, int], Holder] = {}
         for line in order.lines:
             self.by_row[line.row_id.lower()] = line
             self.taken[line.row_id] = set(taken.get(line.row_id, ()))
+            for number in self.taken[line.row_id]:
+                if (line.row_id, number) in held_by:
+                    self.held_by[line.row_id, number] = held_by[line.row_id, number]
             if line.item_number:
                 self.by_item.setdefault(line.item_number, []).append(line)
             if line.parent_row_id:
@@ -81,6 +97,19 @@ class _Lines:
             blocked.update(number // each for number in self.taken[child.row_id])
         return blocked
 
+    def twin(self, unit: Unit, found: _Found) -> str | None:
+        """The other return that holds the very unit this one names, if there is one.
+
+        ``-<offset>-<total>`` names one unit among those still refundable: the same twice is
+        one unit in two returns. Another total counts afresh (contract Happy Returns 6).
+        """
+        if found.preferred is None:
+            return None
+        holder = self.held_by.get((found.line.row_id, found.preferred))
+        if holder is None or holder.return_id == unit.return_id:
+            return None
+        return holder.return_id if holder.line_item_id == unit.line_item_id else None
+
     def free(self, line: OrderLine, preferred: int | None = None) -> int | None:
         """A unit number of the line nobody holds, the preferred one if it is free."""
         blocked = self.blocked(line)
@@ -90,7 +119,10 @@ class _Lines:
 
 
 def match_units(
-    units: Sequence[Unit], orders: Sequence[Order], taken: Mapping[str, Collection[int]]
+    units: Sequence[Unit],
+    orders: Sequence[Order],
+    taken: Mapping[str, Collection[int]],
+    held_by: Mapping[tuple[str, int], Holder] | None = None,
 ) -> list[Match]:
     """Match the units that name one order.
 
@@ -103,11 +135,13 @@ def match_units(
         taken: By order item row id, the unit numbers earlier matches hold. Rows of other
             orders are allowed and ignored. Not changed: where one order can be reached by
             two numbers, the caller enters one answer before asking again.
+        held_by: Who holds them, by order item row id and unit number, where it is known:
+            so that one unit of a line in two returns is seen.
 
     Returns:
         One match a unit. Unit numbers of a line never repeat and never reach its quantity.
     """
-    lines = {order.order_id: _Lines(order, taken) for order in orders}
+    lines = {order.order_id: _Lines(order, taken, held_by or {}) for order in orders}
     results: list[Match] = []
     claims: list[_Claim] = []
     for unit in units:
@@ -248,16 +282,14 @@ def _take(unit: Unit, order: _Lines, found: _Found) -> Match:
         what = "a service" if line.is_service else "not linked to a stock item (unlinked)"
         reason = f"the line of order {header.num_id} is {what}"
         return Orphan(key, "SKU_UNKNOWN", reason, header.order_id)
+    twin = order.twin(unit, found)
+    if twin is not None:
+        reason = f"unit {(found.preferred or 0) + 1} of the line is in return {twin} already"
+        return Ambiguous(key, "DUPLICATE_RETURN_UNIT", reason, (line.row_id,), header.order_id)
     number = order.free(line, found.preferred)
     if number is not None:
         order.taken[line.row_id].add(number)
-        order.held_by[line.row_id, number] = unit.return_id
+        order.held_by[line.row_id, number] = Holder(unit.return_id, unit.line_item_id)
         return Matched(key, header.order_id, line.row_id, number, found.rule)
-    if found.preferred is not None:
-        twin = order.held_by.get((line.row_id, found.preferred))
-        if twin is not None and twin != unit.return_id:
-            reason = f"unit {found.preferred + 1} of the line is in return {twin} already"
-            rows = (line.row_id,)
-            return Ambiguous(key, "DUPLICATE_RETURN_UNIT", reason, rows, header.order_id)
     reason = f"all {line.quantity} units of the line of order {header.num_id} are returned"
     return Orphan(key, "QTY_EXCEEDS_ORDERED", reason, header.order_id)

@@ -203,11 +203,12 @@ def return_payloads(rt: Runtime) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for shipment in rt.happy_returns.outbound_shipments(since, now):
         counts["shipments"] += 1
-        for page in rt.happy_returns.outbound_items(shipment.id):
-            payloads.extend(_unit_payloads((item.raw for item in page), OUTBOUND, rt, now))
+        # Keys are counted over the whole answer: a unit on the next page is another one.
+        pages = rt.happy_returns.outbound_items(shipment.id)
+        items = (item.raw for page in pages for item in page)
+        payloads.extend(_unit_payloads(items, OUTBOUND, rt, now))
         rt.progress(f"Happy Returns shipments: {counts['shipments']} read")
-    for done, (_, reference) in enumerate(asked, start=1):
-        number = policy.order_number_format.format(reference=reference)
+    for done, (_, number) in enumerate(asked, start=1):
         items = rt.happy_returns.look_up(number)
         payloads.extend(_unit_payloads((item.raw for item in items), RETURN, rt, now))
         rt.progress(f"Happy Returns look-ups: {done} of {len(asked)}")
@@ -234,14 +235,22 @@ def _questions(connection: sa.Connection, rt: Runtime, now: datetime) -> list[tu
     paced = rt.settings.happy_returns is None or rt.settings.happy_returns.rate > 0
     watch = t.watch_list.c
     query = (
-        sa.select(watch.order_key, watch.reference)
+        sa.select(watch.order_key, watch.reference, watch.reason)
         .where(watch.is_active)
         .where(sa.or_(watch.reason == "open_return", watch.closes_at > now))
         .order_by(watch.priority, watch.due_at, watch.order_key)
     )
     if paced:
         query = query.where(watch.due_at <= now).limit(rt.policy.happy_returns.lookups_per_run)
-    return [(key, reference) for key, reference in connection.execute(query)]
+    form = rt.policy.happy_returns.order_number_format
+    prefix = form.partition("{")[0]  # not twice, where the number has it already
+    return [
+        # Of an open return Happy Returns has told us how it prints the number.
+        (row.order_key, row.reference)
+        if row.reason == "open_return"
+        else (row.order_key, form.format(reference=row.reference.removeprefix(prefix)))
+        for row in connection.execute(query)
+    ]
 
 
 def _asked(connection: sa.Connection, keys: list[str], rt: Runtime, now: datetime) -> None:

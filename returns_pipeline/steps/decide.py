@@ -63,26 +63,40 @@ def matches(rt: Runtime) -> dict[str, int]:
         stored = records.matches_of(connection, (unit.unit_key for unit in units))
         pinned = _pinned(connection, (unit.unit_key for unit in units))
         taken: dict[str, set[int]] = defaultdict(set)
-        row_ids = [line.row_id for found in orders.values() for o in found for line in o.lines]
-        query = sa.select(t.matches.c.unit_key, t.matches.c.row_id, t.matches.c.unit_no)
+        held_by: dict[tuple[str, int], matching.Holder] = {}
         ours = {unit.unit_key for unit in units}
-        for key, row_id, unit_no in records.in_chunks(
-            connection, query, t.matches.c.row_id, row_ids
-        ):
-            if key in pinned or key not in ours:
-                taken[row_id].add(unit_no)
+        for row in _holders(connection, orders):
+            if row.unit_key in pinned or row.unit_key not in ours:
+                taken[row.row_id].add(row.unit_no)
+                holder = matching.Holder(row.return_id, row.line_item_id)
+                held_by[row.row_id, row.unit_no] = holder
         by_order: dict[str, list[Unit]] = defaultdict(list)
         for unit in units:
             if unit.unit_key not in pinned and not _gone(unit):
                 by_order[unit.order_key].append(unit)
         results: list[Match] = []
         for key, group in by_order.items():
-            results.extend(matching.match_units(group, orders.get(key, []), taken))
+            found = matching.match_units(group, orders.get(key, []), taken, held_by)
+            results.extend(found)
+            # One order may be reached by two numbers: the next group sees what this one took.
+            for match in found:
+                if isinstance(match, Matched):
+                    taken[match.row_id].add(match.unit_no)
         changed = [match for match in results if _differs(match, stored)]
         gone = [u.unit_key for u in units if _gone(u) and u.unit_key not in pinned]
         _write_matches(connection, changed, stored, gone, now)
     counts = Counter(_outcome(match) for match in results)
     return {"changed": len(changed), **counts}
+
+
+def _holders(connection: sa.Connection, orders: Mapping[str, list[Order]]) -> Iterable[Any]:
+    """Which unit holds which unit number of the orders' lines."""
+    found, items = t.matches.c, t.return_items.c
+    query = sa.select(
+        found.unit_key, found.row_id, found.unit_no, items.return_id, items.line_item_id
+    ).join_from(t.matches, t.return_items, found.unit_key == items.unit_key)
+    row_ids = {line.row_id for named in orders.values() for o in named for line in o.lines}
+    return records.in_chunks(connection, query, found.row_id, sorted(row_ids))
 
 
 def _gone(unit: Unit) -> bool:
@@ -499,6 +513,9 @@ def refunds(rt: Runtime) -> dict[str, int]:
             verdict = _refund_verdict(unit, match, decided, rt)
             if isinstance(verdict, Cleared) and isinstance(match, Matched):
                 order = work.orders[match.order_id]
+                if _is_even_exchange(unit, match, order):
+                    gates.put(key, Held("exchange", "an even exchange moves no money"))
+                    continue
                 result = refund_rules.refund_due(
                     unit,
                     match,
@@ -512,8 +529,6 @@ def refunds(rt: Runtime) -> dict[str, int]:
                 )
                 if isinstance(result, Held):
                     verdict = result
-                elif _is_even_exchange(unit, result, order):
-                    verdict = Held("exchange", "an even exchange moves no money")
                 else:
                     so_far.add(
                         unit.return_id,
@@ -538,11 +553,11 @@ def _refund_verdict(unit: Unit, match: Match, decided: Decided | Held | None, rt
     return gate_rules.refund_gate(unit, match, decided, rt.policy)
 
 
-def _is_even_exchange(unit: Unit, due: RefundDue, order: Order) -> bool:
+def _is_even_exchange(unit: Unit, match: Matched, order: Order) -> bool:
     if unit.refund_type is not RefundType.EXCHANGE:
         return False
-    sku = refund_rules.line_of(order, due.row_id).sku
-    return exchange_rules.is_even(unit, due.goods_minor, sku)
+    sku = refund_rules.line_of(order, match.row_id).sku
+    return exchange_rules.is_even(unit, refund_rules.goods_due(order, match), sku)
 
 
 class _SoFar:

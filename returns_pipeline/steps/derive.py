@@ -293,7 +293,8 @@ def _write_returns(
 
 
 def _watch_open(connection: sa.Connection, fresh: list[Unit], rt: Runtime, now: datetime) -> None:
-    # The outbound feed may name orders that the mirror does not have yet.
+    # The outbound feed may name orders that the mirror does not have yet; and Happy Returns
+    # finds an open return by the number as it prints it itself.
     closes = now + rt.policy.happy_returns.return_window
     rows = {
         unit.order_key: (
@@ -314,7 +315,7 @@ def _watch_open(connection: sa.Connection, fresh: list[Unit], rt: Runtime, now: 
         _WATCH_COLUMNS,
         list(rows.values()),
         key=("order_key",),
-        update=("reason", "priority", "is_active"),
+        update=("reference", "reason", "priority", "is_active"),
     )
 
 
