@@ -205,8 +205,8 @@ def return_payloads(rt: Runtime) -> dict[str, int]:
         counts["shipments"] += 1
         # Keys are counted over the whole answer: a unit on the next page is another one.
         pages = rt.happy_returns.outbound_items(shipment.id)
-        items = (item.raw for page in pages for item in page)
-        payloads.extend(_unit_payloads(items, OUTBOUND, rt, now))
+        raws = (item.raw for page in pages for item in page)
+        payloads.extend(_unit_payloads(raws, OUTBOUND, rt, now))
         rt.progress(f"Happy Returns shipments: {counts['shipments']} read")
     for done, (_, number) in enumerate(asked, start=1):
         items = rt.happy_returns.look_up(number)
