@@ -59,6 +59,20 @@ def test_an_order_appears_is_processed_and_cancelled_as_the_clock_goes_on(
     assert told == [None, (False, None), (True, False), (True, True)]
 
 
+def test_an_order_cancelled_before_despatch_stands_among_the_processed(
+    open_world: Open, script: Script
+) -> None:
+    order = script.order("CAP-BLK", processed=None, cancelled_at=day(1))
+    caller = LinnworksCaller(open_world(script.world(7)))
+
+    page = caller.call("GET", "/v2/orders", fromDate=HISTORIC, includeProcessed=True)
+    [found] = caller.call("GET", BY_REFERENCE, ReferenceId=order.reference)
+
+    assert [one["GeneralInfo"]["IsCancelled"] for one in page["ProcessedOrders"]] == [True]
+    assert (page["OpenOrders"], caller.feed()) == ([], [])
+    assert (found["Processed"], found["GeneralInfo"]["HoldOrCancel"]) == (True, True)
+
+
 def test_a_search_token_holds_on_to_what_was_found(open_world: Open, script: Script) -> None:
     orders = [script.order("CAP-BLK", processed=-n) for n in range(1, 7)]
     sandbox = open_world(script.world(7))

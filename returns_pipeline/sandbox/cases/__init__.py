@@ -72,7 +72,12 @@ SEED_CASES: dict[str, tuple[str, ...]] = {
         "two_lines_one_sku_without_line_id",
     ),
     "missing line id goes to CX": ("two_lines_one_sku_without_line_id",),
-    "order open, cancelled, unknown": ("order_open", "order_cancelled", "order_unknown"),
+    "order open, cancelled, unknown": (
+        "order_open",
+        "order_cancelled",
+        "order_cancelled_before_despatch",
+        "order_unknown",
+    ),
     "location wrong after the fact": (
         "wrong_location_after_the_fact",
         "damaged_among_saleable",

@@ -100,6 +100,14 @@ def order_cancelled(s: Script) -> None:
 
 
 @case
+def order_cancelled_before_despatch(s: Script) -> None:
+    """Linnworks says that it was never sent, and yet goods came: somebody must look."""
+    order = s.order("TEE-RED-S", processed=None, cancelled_at=s.day(-9))
+    unit = s.unit(order, order.lines[0])
+    s.expect(unit, order, visible=True)
+
+
+@case
 def order_unknown(s: Script) -> None:
     """No such order in Linnworks: an orphan; only its freight tells of it."""
     order = s.order("TEE-RED-M")

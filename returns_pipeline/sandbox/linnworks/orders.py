@@ -37,7 +37,8 @@ _SEARCHES_KEPT = 100
 def v2_orders(state: LinnworksState, request: Request) -> object:
     """``GET /v2/orders``: the feed by last change, with search tokens.
 
-    A token holds on to what its search found, as it was found.
+    A token holds on to what its search found, as it was found. A cancelled order stands
+    among the processed ones.
     """
     token = request.one("searchToken")
     if request.query.get("id"):
@@ -53,8 +54,8 @@ def v2_orders(state: LinnworksState, request: Request) -> object:
     page, following = cut_page(search.order_ids, search.start, search.size, request.disturbance)
     orders = [order for order in map(state.order, page) if order is not None]
     return {
-        "OpenOrders": [_v2(state, order) for order in orders if not state.processed(order)],
-        "ProcessedOrders": [_v2(state, order) for order in orders if state.processed(order)],
+        "OpenOrders": [_v2(state, order) for order in orders if not state.closed_at(order)],
+        "ProcessedOrders": [_v2(state, order) for order in orders if state.closed_at(order)],
         "TotalOrders": len(search.order_ids),
         "NextSearchToken": _token(state, search, following, request),
     }
@@ -66,7 +67,7 @@ def _search(state: LinnworksState, request: Request) -> Search:
         raise BadRequest("entriesPerPage must be between 1 and 200")
     found = state.changed_since(instant(request.one("fromDate")) or _NEVER)
     if (request.one("includeProcessed") or "false").lower() != "true":
-        found = [order for order in found if not state.processed(order)]
+        found = [order for order in found if not state.closed_at(order)]
     if (request.one("onlyPaid") or "false").lower() == "true":
         found = [order for order in found if order.paid_at is not None]
     place = query_guid(request, "locationId")
@@ -91,15 +92,15 @@ def _token(
 
 
 def _v2(state: LinnworksState, order: Order) -> dict[str, Any]:
-    done = state.processed(order)
+    closed = state.closed_at(order)
     general = _general(order)
-    if done:
+    if closed:
         general["IsCancelled"] = state.cancelled(order)
     return {
         "OrderId": order.id,
         "NumOrderId": order.num_id,
-        "Processed": done,
-        "ProcessedOn": stamp(order.processed_at) if done else None,
+        "Processed": closed is not None,
+        "ProcessedOn": stamp(closed),
         "PaidOn": stamp(order.paid_at),
         "LastUpdated": stamp(state.updated(order)),
         "FulfilmentLocationId": order.fulfilment_location_id,
@@ -118,14 +119,14 @@ def _v2(state: LinnworksState, order: Order) -> dict[str, Any]:
 
 def details(state: LinnworksState, order: Order) -> dict[str, Any]:
     """``OrderDetails``."""
-    done = state.processed(order)
+    closed = state.closed_at(order)
     general = _general(order)
     general.update(HoldOrCancel=state.cancelled(order), Location=order.fulfilment_location_id)
     return {
         "OrderId": order.id,
         "NumOrderId": order.num_id,
-        "Processed": done,
-        "ProcessedDateTime": stamp(order.processed_at) if done else "0001-01-01T00:00:00Z",
+        "Processed": closed is not None,
+        "ProcessedDateTime": stamp(closed) or "0001-01-01T00:00:00Z",
         "FulfilmentLocationId": order.fulfilment_location_id,
         "GeneralInfo": general,
         "ShippingInfo": {"Vendor": "Other", "PostalServiceName": order.postal_service},

@@ -56,10 +56,10 @@ def returnable(state: LinnworksState, order_id: str | None) -> tuple[Order | Non
     order = state.order(order_id)
     if order is None:
         return None, "MissingOrderInLinnworks"
-    if not state.processed(order):
-        return None, "OpenOrderInLinnworks"
     if state.cancelled(order):
         return None, "The order is cancelled"
+    if not state.processed(order):
+        return None, "OpenOrderInLinnworks"
     return order, ""
 
 

@@ -283,6 +283,14 @@ class LinnworksState:
         at = order.cancelled_at
         return order.cancelled or (at is not None and at <= self.clock.now())
 
+    def closed_at(self, order: Order) -> datetime | None:
+        """When it left the open orders by now: despatched, or cancelled before that."""
+        now = self.clock.now()
+        ends = [at for at in (order.processed_at, order.cancelled_at) if at and at <= now]
+        if order.cancelled:
+            ends.append(order.received_at)
+        return min(ends, default=None)
+
     def updated(self, order: Order) -> datetime:
         """When it last changed, as of now."""
         now = self.clock.now()
