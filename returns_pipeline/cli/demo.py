@@ -88,6 +88,13 @@ def variables() -> dict[str, str | None]:
         "RETURNS_LINNWORKS_RATE_SHARE": "0",
         "LINNWORKS_V2_URL": None,
         "RETURNS_NOW": None,
+        # What is a stage play alarms nobody, and rests no longer than is usual.
+        "RETURNS_SETTLE_SECONDS": None,
+        "RETURNS_ALERT_WEBHOOK_URL": None,
+        "RETURNS_ALERT_SLACK_WEBHOOK_URL": None,
+        "RETURNS_ALERT_TEAMS_WEBHOOK_URL": None,
+        "RETURNS_ALERT_SMTP_URL": None,
+        "RETURNS_ALERT_EMAIL_TO": None,
     }
 
 

@@ -252,21 +252,20 @@ def _weeks(history: Sequence[PastDay]) -> str:
     most = max((max(d.received, d.restocked) for d in history), default=0)
     if not most:
         return "<p class=none>nothing in these weeks</p>"
-    width, height, base = 30, 84, 96
+    width, height, base = 32, 84, 96
     parts = []
     for place, one in enumerate(history):
         x = place * width
-        for offset, value, kind in ((4, one.received, "received"), (14, one.restocked, "good")):
+        for offset, value, kind in ((4, one.received, "received"), (15, one.restocked, "good")):
             tall = height * value / most
             parts.append(
-                f'<rect class="bar-{kind}" x="{x + offset}" y="{base - tall:.1f}" width="9" '
+                f'<rect class="bar-{kind}" x="{x + offset}" y="{base - tall:.1f}" width="10" '
                 f'height="{tall:.1f}" rx="1"/>'
             )
-        label = f"{one.day.day}"
-        parts.append(f'<text x="{x + 13}" y="108">{label}</text>')
-        if one.received:
-            top = base - height * max(one.received, one.restocked) / most - 3
-            parts.append(f'<text x="{x + 13}" y="{top:.1f}">{one.received}</text>')
+            if value:
+                top = base - tall - 2.5
+                parts.append(f'<text x="{x + offset + 5}" y="{top:.1f}">{value}</text>')
+        parts.append(f'<text x="{x + 14.5}" y="108">{one.day.day}</text>')
     said = "; ".join(f"{d.day}: {d.received} received, {d.restocked} restocked" for d in history)
     return (
         f'<svg class=weeks viewBox="0 -8 {width * len(history)} 122" role="img" '
@@ -307,8 +306,12 @@ def _section(section: Section, zone: ZoneInfo) -> str:
     )
 
 
+_LONG = 37  # longer than any vendor's id: it may be broken
+_CLASSES = {MONEY: "num", COUNT: "num", CODE: "code", INSTANT: "time"}
+
+
 def _class(kind: str) -> str:
-    return {MONEY: " class=num", COUNT: " class=num", CODE: " class=code"}.get(kind, "")
+    return f" class={_CLASSES[kind]}" if kind in _CLASSES else ""
 
 
 def _cell(kind: str, value: Any, zone: ZoneInfo) -> str:
@@ -318,6 +321,8 @@ def _cell(kind: str, value: Any, zone: ZoneInfo) -> str:
         text = amount_text(minor, currency) if minor is not None and currency else ""
     elif kind == INSTANT:
         text = _time(value, zone)
+    if kind == CODE and len(text) > _LONG:
+        return f'<td class="code hash">{escape(text)}'
     return f"<td{_class(kind)}>{escape(text)}"
 
 
@@ -333,7 +338,8 @@ def _sources(report: DayReport, zone: ZoneInfo) -> str:
     batches = "".join(
         f"<tr><td class=code>{escape(b.id)}<td>{escape(b.kind)}, {escape(b.state)}, debit "
         f"{amount_text(b.total('debit'), b.currency)} = credit "
-        f"{amount_text(b.total('credit'), b.currency)}<td class=code>{escape(b.hash)}</tr>"
+        f"{amount_text(b.total('credit'), b.currency)}"
+        f'<td class="code hash">{escape(b.hash)}</tr>'
         for b in report.batches
     )
     return (

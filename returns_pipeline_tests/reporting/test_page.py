@@ -230,3 +230,10 @@ def test_the_facts_hold_every_row_once() -> None:
     assert facts.count("refund") == 13
     assert facts.count("held") == 4
     assert facts.count("exchange") == 1
+
+
+def test_an_id_longer_than_any_vendors_may_be_broken_and_no_other() -> None:
+    short, long = "b" * 36, "a" * 60
+    text, _ = read(sample.day(received=(sample.received(item_id=long, return_id=short),)))
+    assert f'<td class="code hash">{long}' in text
+    assert f"<td class=code>{short}" in text
