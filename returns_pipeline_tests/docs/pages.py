@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,11 +31,11 @@ class Page:
     def name(self) -> str:
         return self.path.relative_to(ROOT).as_posix()
 
-    @property
+    @cached_property
     def prose(self) -> str:
         return _FENCE.sub("", self.text)
 
-    @property
+    @cached_property
     def sections(self) -> list[Section]:
         found = list(_HEADING.finditer(self.prose))
         ends = [one.start() for one in found[1:]] + [len(self.prose)]
@@ -76,6 +76,7 @@ def slug(title: str) -> str:
     return re.sub(r"[^\w\- ]", "", plain).replace(" ", "-")
 
 
+@cache
 def page(name: str) -> Page:
     path = ROOT / name
     return Page(path, path.read_text("utf-8"))

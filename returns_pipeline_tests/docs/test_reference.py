@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from functools import cache
 from typing import Any
 
 import pytest
@@ -15,9 +16,10 @@ _SETTING = re.compile(r"\b(?:RETURNS|HAPPY_RETURNS|LINNWORKS)_[A-Z0-9_]+[A-Z0-9]
 _POLICY_KEY = re.compile(r"`\[([a-z_.]+)\](?: ([a-z_]+))?")
 
 
-def settings_read() -> set[str]:
+@cache
+def settings_read() -> frozenset[str]:
     text = "\n".join(p.read_text("utf-8") for p in (PACKAGE / "settings").rglob("*.py"))
-    return set(re.findall(r'"((?:RETURNS|HAPPY_RETURNS|LINNWORKS)_[A-Z0-9_]+)"', text))
+    return frozenset(re.findall(r'"((?:RETURNS|HAPPY_RETURNS|LINNWORKS)_[A-Z0-9_]+)"', text))
 
 
 def settings_documented() -> set[str]:
@@ -35,6 +37,7 @@ def test_no_page_names_a_setting_that_nothing_reads(page: pages.Page) -> None:
     assert set(_SETTING.findall(page.text)) - settings_read() - set(CATALOGUE) == set()
 
 
+@cache
 def commands() -> dict[str, set[str]]:
     """Every command as typed, and its options."""
     import typer.main

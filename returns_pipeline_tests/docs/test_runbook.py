@@ -1,6 +1,7 @@
 """The runbook has a section for whatever may open it, and says what the code says."""
 
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -31,10 +32,11 @@ def sources() -> list[Path]:
     ]
 
 
-def raised() -> set[str]:
+@cache
+def raised() -> frozenset[str]:
     """Codes that some rule or step names as a value."""
     text = "\n".join(path.read_text("utf-8") for path in sources())
-    return {code for code in CATALOGUE if re.search(rf"""["']{code}\b""", text)}
+    return frozenset(code for code in CATALOGUE if re.search(rf"""["']{code}\b""", text))
 
 
 @pytest.mark.parametrize("code", CATALOGUE)
