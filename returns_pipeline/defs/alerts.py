@@ -116,17 +116,28 @@ def asset_check_alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
 )
 def run_failure_alerts(context: dg.RunFailureSensorContext) -> None:
     """Say which job failed, where and why."""
-    steps = ", ".join(event.step_key or "" for event in context.get_step_failure_events())
-    # The failure's own first line; the whole of it stands with the run.
-    why = (context.failure_event.message or "").strip().splitlines()
+    failed = context.get_step_failure_events()
+    steps = ", ".join(event.step_key or "" for event in failed)
+    why = [_reason(event) for event in failed] or [context.failure_event.message or ""]
     context.log.error(
         "run %s of %s failed%s: %s; owner team:operations; see %s",
         context.dagster_run.run_id,
         context.dagster_run.job_name,
         f" in {steps}" if steps else "",
-        why[0] if why else "no reason given",
+        " ".join("; ".join(why).split()) or "no reason given",
         runbook("SOURCE_STALE"),
     )
+
+
+def _reason(event: dg.DagsterEvent) -> str:
+    """The step's own words where it has any, else those of the error that began it."""
+    data = event.step_failure_data
+    if data.user_failure_data is not None and data.user_failure_data.description:
+        return data.user_failure_data.description
+    error = data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return (error.message if error is not None else "").strip()
 
 
 SENSORS = (asset_check_alerts, run_failure_alerts)

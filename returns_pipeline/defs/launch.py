@@ -6,6 +6,7 @@ recorded.
 """
 
 import threading
+import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from returns_pipeline.defs import home, recovery
 from returns_pipeline.defs.assembly import assembled
 from returns_pipeline.defs.metadata import CALLS
 from returns_pipeline.defs.partitions import loaded_as_of
-from returns_pipeline.defs.resources import TELLING, Listener, listener
+from returns_pipeline.defs.resources import INTERRUPTED, TELLING, Listener, listener
 from returns_pipeline.steps.invariants import every_disposition_has_a_location
 
 # So that the run is listed with its job in the UI.
@@ -100,7 +101,7 @@ def launch(
         progress: Hears every line of progress.
 
     Raises:
-        KeyboardInterrupt: When it was interrupted; the run is recorded as cancelled.
+        KeyboardInterrupt: When it was interrupted; the run is recorded as ended.
     """
     if instance is None:
         with home.instance() as own:
@@ -114,6 +115,7 @@ def launch(
     day = date.fromisoformat(partition_key) if partition_key else date.min
     job = _definitions().resolve_job_def(job_name)
     recovery.release_dead_runs(instance)
+    run_id = str(uuid.uuid4())
     heard = listener.set(progress)
     try:
         # A clock set ahead (RETURNS_NOW) may close days that the calendar has yet to reach.
@@ -122,17 +124,22 @@ def launch(
             dg.partition_loading_context(effective_dt=loaded_as_of(day)),
         ):
             done = job.execute_in_process(
+                run_id=run_id,
                 run_config=_QUIET,
                 instance=instance,
                 partition_key=partition_key,
                 raise_on_error=raise_on_error,
                 tags={**recovery.process_tags(), **_LOCATION, "returns_pipeline/by": "cli"},
             )
-    except dg.DagsterExecutionInterruptedError:
+    except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
+        recovery.end(instance, run_id, INTERRUPTED)
         raise KeyboardInterrupt from None
     finally:
         listener.reset(heard)
-    return _result(job_name, done.run_id, done.success, done.all_events)
+    result = _result(job_name, done.run_id, done.success, done.all_events)
+    if result.error == INTERRUPTED:
+        raise KeyboardInterrupt
+    return result
 
 
 @contextmanager
@@ -210,6 +217,8 @@ def _why(event: DagsterEvent, checks: list[FailedCheck]) -> tuple[str, str]:
     classes = [one.cls_name or "" for one in chain]
     telling = next((name for name in classes if name in _TELLING), None)
     root = chain[-1] if chain else None
+    if data.user_failure_data is not None and data.user_failure_data.description == INTERRUPTED:
+        return INTERRUPTED, "KeyboardInterrupt"
     if telling is not None and data.user_failure_data is not None:
         return data.user_failure_data.description or "", telling
     if "DagsterAssetCheckFailedError" in classes:

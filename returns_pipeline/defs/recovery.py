@@ -93,22 +93,35 @@ def release_dead_runs(instance: DagsterInstance) -> list[str]:
     for run in instance.get_runs(RunsFilter(statuses=_UNFINISHED)):
         if not _is_dead(run):
             continue
-        # It may have finished between the question and the answer.
-        now = instance.get_run_by_id(run.run_id)
-        if now is None or now.status not in _UNFINISHED:
-            continue
         message = (
             f"Process {run.tags[PROCESS_TAG]} on {run.tags[HOST_TAG]}, which this run was in, "
             "no longer exists. What it had begun to send is read back before anything is sent "
             "again."
         )
-        if now.status is DagsterRunStatus.CANCELING:
-            instance.report_run_canceled(now, message)
-        else:
-            instance.report_run_failed(now, message)
-        ended.append(run.run_id)
+        if end(instance, run.run_id, message, lost=True):
+            ended.append(run.run_id)
     _free_what_finished_runs_hold(instance)
     return ended
+
+
+def end(instance: DagsterInstance, run_id: str, message: str, *, lost: bool = False) -> bool:
+    """End a run that nothing works at any more; whether it was still unfinished.
+
+    Args:
+        instance: Where it is recorded.
+        run_id: Of the run.
+        message: Why, for people.
+        lost: Whether its process was lost, which is a failure, or it was stopped.
+    """
+    run = instance.get_run_by_id(run_id)
+    if run is None or run.status not in _UNFINISHED:
+        return False
+    if lost and run.status is not DagsterRunStatus.CANCELING:
+        instance.report_run_failed(run, message)
+    else:
+        instance.report_run_canceled(run, message)
+    instance.event_log_storage.free_concurrency_slots_for_run(run_id)
+    return True
 
 
 def _free_what_finished_runs_hold(instance: DagsterInstance) -> None:

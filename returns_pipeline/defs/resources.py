@@ -40,6 +40,8 @@ TELLING = (
     ContractBroken,
 )
 
+INTERRUPTED = "the run was interrupted"
+
 Listener = Callable[[str], None]
 
 # Who else wants to hear of progress in this process: the command line.
@@ -91,6 +93,7 @@ class Pipeline(dg.ConfigurableResource[Any]):
     """The pipeline's database, vendors, policy and clock; configured by the environment."""
 
     _runtime: Runtime | None = PrivateAttr(default=None)
+    _interrupted: bool = PrivateAttr(default=False)
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["Pipeline"]:
@@ -111,6 +114,8 @@ class Pipeline(dg.ConfigurableResource[Any]):
         Raises:
             Failure: Not retried, with the text of an error that a person has to act on.
         """
+        if self._interrupted:
+            raise dg.Failure(description=INTERRUPTED, allow_retries=False)
         progress = _Progress(context.log)
         try:
             if self._runtime is None:
@@ -123,5 +128,9 @@ class Pipeline(dg.ConfigurableResource[Any]):
                 metadata={"problem": type(error).__name__},
                 allow_retries=False,
             ) from error
+        except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as error:
+            # Dagster would try the step again, and go on with the others.
+            self._interrupted = True
+            raise dg.Failure(description=INTERRUPTED, allow_retries=False) from error
         finally:
             progress.last()

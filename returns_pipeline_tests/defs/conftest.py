@@ -1,6 +1,7 @@
 """A database with a few rows, vendors that answer from lists, and Dagster instances."""
 
 import os
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Any, ClassVar
 import dagster as dg
 import pytest
 import sqlalchemy as sa
+from dagster._core.instance.ref import InstanceRef
 
 from returns_pipeline.storage.engine import connect
 
+PROJECT = Path(__file__).resolve().parents[2]
 NOW = "2026-03-16T09:00:00Z"
 _POLICY = '[refunds]\nexecutor = "linnworks"\n'
 _PLACES = ("HR Restock", "HR B-Stock", "HR Damaged", "HR Quarantine", "HR Refurb", "HR Vendor")
@@ -119,6 +122,16 @@ def shop(settings_of_a_shop: Path, monkeypatch: pytest.MonkeyPatch) -> type[Fake
     monkeypatch.setattr(runtime, "Linnworks", FakeLinnworks)
     monkeypatch.setattr(runtime, "HappyReturns", FakeHappyReturns)
     return FakeLinnworks
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    """An instance on disk, under the project's own instance file."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    shutil.copy(PROJECT / "dagster.yaml", folder / "dagster.yaml")
+    with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(folder))) as made:
+        yield made
 
 
 @pytest.fixture

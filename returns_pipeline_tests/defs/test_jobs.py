@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import pytest
 import sqlalchemy as sa
-from dagster._core.execution.retries import auto_reexecution_should_retry_run
+from dagster._daemon.auto_run_reexecution.auto_run_reexecution import should_retry
 
 from returns_pipeline.clients.transport import Unavailable
 from returns_pipeline.definitions import defs
@@ -186,31 +186,30 @@ def test_a_vendor_that_cannot_be_read_is_asked_again(
 
 def test_a_write_that_fails_is_not_tried_again_by_anything(
     shop: type[FakeLinnworks],
-    instance: dg.DagsterInstance,
+    home: dg.DagsterInstance,
+    store: sa.Engine,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tried: list[str] = []
 
-    def fails(_rt: Any, _kinds: Any) -> dict[str, int]:
-        tried.append("restocks")
+    def fails(*_args: Any) -> dict[str, int]:
+        tried.append("refunds")
         msg = "the line went dead"
         raise OSError(msg)
 
     monkeypatch.setattr(act, "_drive", fails)
+    with store.begin() as connection:
+        _owed(connection)
 
-    done = launch("sync_returns", instance=instance)
+    done = launch("close_business_day", partition_key="2026-03-14", instance=home)
 
-    assert done.failed_step in {"restocks", "replacements", "refunds_in_flight"}
-    assert done.error == "the line went dead"
-    # Not by the step: each writer was driven once.
-    assert len(tried) == 3
-    # Not by the run: the daemon asks this of every failed run.
-    run = instance.get_run_by_id(done.run_id)
+    assert done.failed_step == "batch_refunds"
+    assert (done.error, done.error_class) == ("the line went dead", "OSError")
+    assert tried == ["refunds"]  # not by the step
+    run = home.get_run_by_id(done.run_id)
     assert run is not None
-    retries = {"dagster/retry_on_asset_or_op_failure": "false"}
-    assert run.tags["dagster/max_retries"] == "0"
-    assert not auto_reexecution_should_retry_run(instance, run, None)
-    assert retries  # the instance file says so too: test_definitions
+    assert home.run_retries_enabled
+    assert not should_retry(run, home)  # not by the daemon, which asks this of failed runs
 
 
 # --- the day ----------------------------------------------------------------------
