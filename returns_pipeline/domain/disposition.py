@@ -38,13 +38,17 @@ def _fold(name: str) -> str:
     return " ".join(name.casefold().split())
 
 
-def decide(unit: Unit, policy: Policy, locations: Mapping[str, str]) -> Decided | Held | None:
+def decide(
+    unit: Unit, policy: Policy, locations: Mapping[str, str], *, late: bool = False
+) -> Decided | Held | None:
     """The disposition of a unit under the policy.
 
     Args:
         unit: With the source's code.
         policy: The merchant's.
         locations: As from ``location_index``.
+        late: Whether the return was begun after its window (``gate.is_late``): what would
+            go to stock goes to quarantine, whatever its condition.
 
     Returns:
         ``None`` while there is no code; ``Held`` when the code or its location is unknown.
@@ -60,6 +64,8 @@ def decide(unit: Unit, policy: Policy, locations: Mapping[str, str]) -> Decided 
                 f"the disposition code {code!r} is not in the policy's [dispositions]",
                 "DISPOSITION_UNMAPPED",
             )
+        disposition = Disposition.QUARANTINE
+    if late and policy.rules[disposition].effect is not StockEffect.NONE:
         disposition = Disposition.QUARANTINE
     rule = policy.rules[disposition]
     location_id = ""

@@ -77,6 +77,7 @@ _ROWS = (
     _e("LINNWORKS_CANNOT_RETURN", S2, OPERATIONS, "CannotReturnReason ≠ None (e.g. AlreadyReturnedInLinnworks)", "reconcile", "None or matched"),
     _e("SEND_TO_CHANNEL_RISK", S1, FINANCE, "refund line would go to channel while HR pays", "switch off", "flag internal"),
     _e("RETURN_EXPIRED_AFTER_REFUND", S1, CX, "expired/cancelled but refunded", "charge/chase", "receipt"),
+    _e("RETURN_EXPIRED", S4, CX, "return begun and never handed over in time (CASES, first row)", "none (information)", "some days have passed, or it comes"),
     _e("OUT_OF_POLICY_WINDOW", S3, CX, "return after window", "decide", "decision"),
     _e("APPROVAL_BURST", S1, CX, "approvals > k × baseline in 1 h", "confirm policy change; release breaker", "confirmed"),
     _e("WRONG_ITEM_SUSPECTED", S1, CX, "scan ≠ expected, empty, audit flag", "hold, evidence", "cleared"),

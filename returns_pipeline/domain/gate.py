@@ -18,6 +18,7 @@ from returns_pipeline.domain.model import (
     Held,
     Match,
     Matched,
+    Order,
     OrderLine,
     RefundType,
     Stage,
@@ -59,6 +60,18 @@ def evidence(unit: Unit, stage: Stage) -> Fact | None:
     return min(facts, key=lambda fact: fact.at) if facts else None
 
 
+def is_late(unit: Unit, order: Order, policy: Policy) -> bool:
+    """Whether the return was begun after the return window, counted from despatch.
+
+    Its goods go to quarantine and its money waits for CX (specification CASES). What is
+    not known to be late is not.
+    """
+    begun = evidence(unit, Stage.STARTED)
+    if begun is None or order.despatched_at is None:
+        return False
+    return begun.at > order.despatched_at + policy.gate.return_window
+
+
 def stock_gate(
     unit: Unit,
     match: Match,
@@ -98,7 +111,14 @@ def stock_gate(
     return Cleared(_latest(received.at, unit.disposition_at))
 
 
-def refund_gate(unit: Unit, match: Match, decided: Decided | Held | None, policy: Policy) -> Gate:
+def refund_gate(
+    unit: Unit,
+    match: Match,
+    decided: Decided | Held | None,
+    policy: Policy,
+    *,
+    late: bool = False,
+) -> Gate:
     """Whether the unit may be refunded.
 
     A returnless unit by its own rule; every other by receipt and a disposition that allows
@@ -120,6 +140,7 @@ def refund_gate(unit: Unit, match: Match, decided: Decided | Held | None, policy
         or _ended(unit)
         or _no_type(unit)
         or _unmatched(match)
+        or _late(late)
         or (None if unit.returnless else _forbids(unit, decided, waits=inspected))
         or _unapproved(unit, policy)
     )
@@ -131,7 +152,14 @@ def refund_gate(unit: Unit, match: Match, decided: Decided | Held | None, policy
     return Cleared(at)
 
 
-def exchange_gate(unit: Unit, match: Match, decided: Decided | Held | None, policy: Policy) -> Gate:
+def exchange_gate(
+    unit: Unit,
+    match: Match,
+    decided: Decided | Held | None,
+    policy: Policy,
+    *,
+    late: bool = False,
+) -> Gate:
     """Whether the replacement may be ordered: the original is confirmed back and in order."""
     if unit.refund_type is not RefundType.EXCHANGE:
         return Held("no_exchange", "not an exchange")
@@ -141,8 +169,18 @@ def exchange_gate(unit: Unit, match: Match, decided: Decided | Held | None, poli
     proof = evidence(unit, policy.gate.exchange)
     if proof is None:
         return _not_received(unit)
-    held = _unmatched(match) or _forbids(unit, decided, waits=True)
+    held = _unmatched(match) or _late(late) or _forbids(unit, decided, waits=True)
     return held or Cleared(_latest(proof.at, unit.disposition_at))
+
+
+def _late(late: bool) -> Held | None:  # noqa: FBT001 (passed on from a keyword)
+    if not late:
+        return None
+    return Held(
+        "OUT_OF_POLICY_WINDOW",
+        "the return was begun after the return window",
+        "OUT_OF_POLICY_WINDOW",
+    )
 
 
 def money_left(unit: Unit, policy: Policy) -> datetime | None:

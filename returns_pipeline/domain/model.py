@@ -184,6 +184,7 @@ class Order:
     postage_vat_minor: int
     payment_method: str
     lines: tuple[OrderLine, ...]
+    despatched_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

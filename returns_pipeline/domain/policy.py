@@ -72,6 +72,7 @@ class GatePolicy:
     refund_by_dropoff: Mapping[str, Stage]
     refund_requires_approval: bool
     returnless: Stage
+    return_window: timedelta  # from despatch to the start of the return
 
 
 @dataclass(frozen=True, slots=True)

@@ -272,6 +272,7 @@ def _gate(table: Table) -> GatePolicy | None:
     by_dropoff = table.mapping(
         "refund_by_dropoff", lambda v, w: _proof(v, w, table.problems), by=fold
     )
+    return_window = table.duration("return_window")
     if stock and refund and exchange and returnless:
         policy = GatePolicy(
             stock=stock,
@@ -280,6 +281,7 @@ def _gate(table: Table) -> GatePolicy | None:
             refund_by_dropoff=by_dropoff,
             refund_requires_approval=approval,
             returnless=returnless,
+            return_window=return_window,
         )
     table.done()
     return policy

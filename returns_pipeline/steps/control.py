@@ -18,8 +18,8 @@ import sqlalchemy as sa
 from returns_pipeline.dispatch import readings
 from returns_pipeline.domain import disposition as disposition_rules
 from returns_pipeline.domain import exceptions as rules
-from returns_pipeline.domain import reconciliation
-from returns_pipeline.domain.model import ExceptionRaised, Owner, Severity
+from returns_pipeline.domain import lifecycle, reconciliation
+from returns_pipeline.domain.model import ExceptionRaised, Owner, Severity, Unit
 from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
@@ -92,17 +92,35 @@ def _held_gates(connection: sa.Connection, rt: Runtime, now: datetime) -> Raised
 
 
 def _unread_fields(connection: sa.Connection, _rt: Runtime, _now: datetime) -> Raised:
+    """What the adapter could not read, one task a cause, until the payload is read.
+
+    Units whose gate is held by it have a task of their own (``_held_gates``).
+    """
     items = t.return_items.c
-    query = sa.select(*_ITEM, items.problems).where(items.is_open, items.problems != "")
+    query = sa.select(*_ITEM, items.problems).where(items.problems != "").order_by(items.id)
+    causes: dict[str, list[Any]] = defaultdict(list)
     for row in connection.execute(query):
-        fields = ", ".join(sorted({p.split(":")[0] for p in row.problems.split("\n")}))
-        yield _unit(row, "SCHEMA_DRIFT", f"could not be read: {fields}; the payload is kept")
+        for problem in row.problems.split("\n"):
+            causes[problem].append(row)
+    for problem, rows in sorted(causes.items()):
+        field, _, why = problem.partition(":")
+        ids = sorted({row.return_id for row in rows})
+        yield ExceptionRaised(
+            code="CLOCK_AMBIGUOUS" if why.startswith("CLOCK_AMBIGUOUS") else "SCHEMA_DRIFT",
+            key=f"happy_returns:{problem}",
+            message=f"{field} of {len(rows)} units could not be read: {why}; the payloads are kept",
+            unit_keys=tuple(row.unit_key for row in rows),
+            return_ids=tuple(ids),
+            order_numbers=tuple(sorted({row.order_number for row in rows if row.order_number})),
+        )
 
 
 def _unknown_fields(connection: sa.Connection, _rt: Runtime, now: datetime) -> Raised:
     raw = t.raw_payloads.c
     query = sa.select(raw.source, raw.unknown_fields, sa.func.count()).where(
-        raw.unknown_fields != "", raw.fetched_at > now - timedelta(days=3)
+        # Literal, as the condition of its index.
+        raw.unknown_fields != sa.literal("", literal_execute=True),
+        raw.fetched_at > now - timedelta(days=3),
     )
     by_field: Counter[tuple[str, str]] = Counter()
     for source, names, count in connection.execute(query.group_by(raw.source, raw.unknown_fields)):
@@ -182,6 +200,27 @@ def _on_the_way(connection: sa.Connection, rt: Runtime, now: datetime) -> Raised
         )
 
 
+def _ended(connection: sa.Connection, rt: Runtime, now: datetime) -> Raised:
+    """Returns that expired, or were begun and never handed over: for information."""
+    items = t.return_items.c
+    query = sa.select(*_ITEM, items.stage, items.expired_at, items.started_at).where(
+        items.is_open, items.stage.in_(("started", "expired"))
+    )
+    for row in connection.execute(query):
+        since = _given_up_at(row.stage, row.expired_at, row.started_at, rt)
+        if since is not None and since <= now:
+            yield _unit(row, "RETURN_EXPIRED", "begun and never handed over", since=since)
+
+
+def _given_up_at(
+    stage: str, expired_at: datetime | None, started_at: datetime | None, rt: Runtime
+) -> datetime | None:
+    """When a return that was not handed over is no longer waited for."""
+    if stage == "expired":
+        return expired_at
+    return started_at + rt.policy.ages.started_expires if started_at else None
+
+
 def _acting(connection: sa.Connection, rt: Runtime, now: datetime) -> Raised:
     """Writes whose outcome is not known, and those put aside before anything came of them.
 
@@ -189,13 +228,14 @@ def _acting(connection: sa.Connection, rt: Runtime, now: datetime) -> Raised:
     unit (``_held_rows``).
     """
     intents = t.intents.c
-    query = sa.select(t.intents).where(intents.state == "unknown")
+    unsettled = t.among(intents.state, t.UNSETTLED_INTENT)
+    query = sa.select(t.intents).where(intents.state == "unknown", unsettled)
     for row in connection.execute(query):
         known = row.sent_at or row.created_at
         if known > now - rt.settings.settle:
             continue  # resting: it is read back first
         yield _write(row, known)
-    query = sa.select(t.intents).where(intents.state == "suspense")
+    query = sa.select(t.intents).where(intents.state == "suspense", unsettled)
     spoken_for = _references_held(connection)
     for row in connection.execute(query):
         if row.reference not in spoken_for:
@@ -213,9 +253,15 @@ def _write(row: Any, since: datetime) -> ExceptionRaised:
 
 def _references_held(connection: sa.Connection) -> set[str]:
     found: set[str] = set()
-    for table in (t.stock_adjustments, t.exchange_orders, t.refunds_due):
+    for table, waiting in (
+        (t.stock_adjustments, t.UNPOSTED_ADJUSTMENT),
+        (t.exchange_orders, t.UNCREATED_EXCHANGE),
+        (t.refunds_due, t.UNPAID_REFUND),
+    ):
         query = sa.select(table.c.intent_key).where(
-            table.c.state.in_(("held", "refused")), table.c.intent_key.is_not(None)
+            t.among(table.c.state, waiting),
+            table.c.state.in_(("held", "refused")),
+            table.c.intent_key.is_not(None),
         )
         found.update(key.partition(":")[2] for key in connection.execute(query).scalars())
     return found
@@ -254,6 +300,7 @@ def _half_done(connection: sa.Connection, _rt: Runtime, _now: datetime) -> Raise
         .join(t.stock_adjustments, moved.unit_key == items.unit_key)
         .where(items.is_open, due.state.in_(("actioned", "recorded")))
         .where(moved.state.in_(("intended", "held")), moved.kind != "move")
+        .where(t.among(moved.state, t.UNPOSTED_ADJUSTMENT))
     )
     for row in connection.execute(query):
         yield _unit(
@@ -294,6 +341,7 @@ _PREDICATES: tuple[Callable[[sa.Connection, Runtime, datetime], Raised], ...] = 
     _unknown_fields,
     _waiting_money,
     _on_the_way,
+    _ended,
     _acting,
     _held_rows,
     _half_done,
@@ -327,7 +375,7 @@ def _refresh(
 ) -> dict[str, int]:
     """Apply what holds to the stored exceptions the caller speaks for (``belongs``)."""
     columns = t.exceptions.c
-    query = sa.select(t.exceptions).where(columns.status.in_(("open", "ack", "snoozed")))
+    query = sa.select(t.exceptions).where(t.among(columns.status, t.OPEN_EXCEPTION))
     rows = [row for found in connection.execute(query) if belongs(row := found._asdict())]
     ids = {(row["code"], row["key"]): row["id"] for row in rows}
     changes = rules.refresh([_stored(row) for row in rows], raised, now=now, policy=rt.policy)
@@ -436,6 +484,7 @@ def settle_units(rt: Runtime) -> dict[str, int]:
     New evidence about a closed unit opens it again.
     """
     done = []
+    now = rt.now()
     with rt.engine.begin() as connection:
         units = records.open_units(connection)
         stock = records.rows_of(connection, t.stock_adjustments, units)
@@ -444,8 +493,7 @@ def settle_units(rt: Runtime) -> dict[str, int]:
         orders = records.rows_of(connection, t.exchange_orders, units)
         for key, unit in units.items():
             if unit.received is None and not unit.returnless:
-                ended = unit.cancelled is not None or unit.expired is not None
-                if ended and not refunds[key]:
+                if not refunds[key] and _is_over(unit, rt, now):
                     done.append(key)
                 continue
             decision = decisions.get(key)
@@ -475,6 +523,19 @@ def settle_units(rt: Runtime) -> dict[str, int]:
             )
         _watch_less(connection, done, units)
     return {"closed": len(done)}
+
+
+def _is_over(unit: Unit, rt: Runtime, now: datetime) -> bool:
+    """Whether a unit that never came is done with: cancelled, or given up for some days.
+
+    For those days its expiry stands in the queue (``_ended``).
+    """
+    if unit.cancelled is not None:
+        return True
+    started = unit.started.at if unit.started else None
+    expired = unit.expired.at if unit.expired else None
+    given_up = _given_up_at(lifecycle.stage(unit), expired, started, rt)
+    return given_up is not None and given_up + rt.policy.sla[Severity.S4] <= now
 
 
 def _not_yet_ledgered(connection: sa.Connection, keys: list[str]) -> set[str]:

@@ -24,6 +24,7 @@ from returns_pipeline.domain.calendar import business_date
 from returns_pipeline.domain.model import (
     Cleared,
     Decided,
+    Disposition,
     Executor,
     Gate,
     Held,
@@ -34,6 +35,7 @@ from returns_pipeline.domain.model import (
     RefundDue,
     RefundType,
     StockAdjustment,
+    StockEffect,
     Unit,
 )
 from returns_pipeline.steps.runtime import Runtime
@@ -167,19 +169,17 @@ def dispositions(rt: Runtime) -> dict[str, int]:
     """
     now = rt.now()
     with rt.engine.begin() as connection:
-        units = records.open_units(connection)
-        coded = {key: unit for key, unit in units.items() if unit.disposition_code}
-        before = records.decisions_of(connection, coded)
+        work = _open_work(connection)
+        coded = {key: unit for key, unit in work.units.items() if unit.disposition_code}
         posted = _with_rows(connection, t.stock_adjustments, coded)
-        locations = disposition_rules.location_index(records.location_names(connection))
         rows = []
         held: Counter[str] = Counter()
         for key, unit in coded.items():
-            result = disposition_rules.decide(unit, rt.policy, locations)
+            result = work.decide(unit, rt)
             if isinstance(result, Held):
                 held[result.code] += 1
                 continue
-            last = before.get(key)
+            last = work.decisions.get(key)
             if result is None or (last and _settled(last.decided, result, key in posted)):
                 continue
             rows.append(_disposition_row(result, last, rt.policy.hash, now))
@@ -249,7 +249,19 @@ class _Work:
         stored = self.decisions.get(unit.unit_key)
         if stored is not None and stored.decided.source_code == unit.disposition_code:
             return stored.decided
-        return disposition_rules.decide(unit, rt.policy, self.locations)
+        return self.decide(unit, rt)
+
+    def decide(self, unit: Unit, rt: Runtime) -> Decided | Held | None:
+        """What the policy says of its condition now."""
+        late = self.is_late(unit, rt)
+        return disposition_rules.decide(unit, rt.policy, self.locations, late=late)
+
+    def is_late(self, unit: Unit, rt: Runtime) -> bool:
+        """Whether its return was begun after the window; not, while it is not matched."""
+        found = self.matches.get(unit.unit_key)
+        if found is None or not isinstance(found.match, Matched):
+            return False
+        return gate_rules.is_late(unit, self.orders[found.match.order_id], rt.policy)
 
 
 def _open_work(connection: sa.Connection) -> _Work:
@@ -325,6 +337,7 @@ def adjustments(rt: Runtime) -> dict[str, int]:
         gates = _Gates(connection, "stock", now)
         new: list[tuple[Any, ...]] = []
         corrected: list[tuple[Any, ...]] = []
+        misplaced: list[tuple[int, Disposition]] = []
         for key, unit in work.units.items():
             found = work.matches.get(key)
             if found is None:
@@ -337,6 +350,12 @@ def adjustments(rt: Runtime) -> dict[str, int]:
                 line = refund_rules.line_of(order, found.match.row_id)
             verdict = gate_rules.stock_gate(unit, found.match, decided, rt.policy, line=line)
             gates.put(key, verdict)
+            if isinstance(decided, Decided) and decided.effect is StockEffect.NONE:
+                misplaced.extend(
+                    (row["id"], decided.disposition)
+                    for row in rows
+                    if row["state"] == "posted" and not row["note"]
+                )
             if (
                 not isinstance(verdict, Cleared)
                 or not isinstance(decided, Decided)
@@ -349,6 +368,14 @@ def adjustments(rt: Runtime) -> dict[str, int]:
                 continue
             row = _adjustment_row(change, decided, rt.policy.hash, now)
             (corrected if any(r["state"] == "ready" for r in rows) else new).append(row)
+        # It was restocked before its condition became one that nothing is stocked for.
+        for number, disposition in misplaced:
+            why = f"WRONG_LOCATION: its condition is now {disposition}: take it out of stock"
+            connection.execute(
+                sa.update(t.stock_adjustments)
+                .where(t.stock_adjustments.c.id == number)
+                .values(note=why)
+            )
         # A restock not yet intended follows a decision that changed; nothing was sent.
         for row in corrected:
             key = row[1]
@@ -447,7 +474,8 @@ def exchanges(rt: Runtime) -> dict[str, int]:
             if found is None or key in stored:
                 continue
             decided = work.decided(unit, rt)
-            verdict = gate_rules.exchange_gate(unit, found.match, decided, rt.policy)
+            late = work.is_late(unit, rt)
+            verdict = gate_rules.exchange_gate(unit, found.match, decided, rt.policy, late=late)
             if isinstance(verdict, Cleared) and isinstance(found.match, Matched):
                 order = work.orders[found.match.order_id]
                 result = exchange_rules.exchange_order(unit, found.match, order, verdict, rt.policy)
@@ -510,7 +538,7 @@ def refunds(rt: Runtime) -> dict[str, int]:
         for key in sorted(pending):
             unit, match = pending[key], work.matches[key].match
             decided = work.decided(unit, rt)
-            verdict = _refund_verdict(unit, match, decided, rt)
+            verdict = _refund_verdict(unit, match, decided, rt, late=work.is_late(unit, rt))
             if isinstance(verdict, Cleared) and isinstance(match, Matched):
                 order = work.orders[match.order_id]
                 if _is_even_exchange(unit, match, order):
@@ -544,13 +572,15 @@ def refunds(rt: Runtime) -> dict[str, int]:
     return {"computed": len(rows), **gates.held}
 
 
-def _refund_verdict(unit: Unit, match: Match, decided: Decided | Held | None, rt: Runtime) -> Gate:
+def _refund_verdict(
+    unit: Unit, match: Match, decided: Decided | Held | None, rt: Runtime, *, late: bool
+) -> Gate:
     if unit.refund_type is RefundType.EXCHANGE:
-        return gate_rules.exchange_gate(unit, match, decided, rt.policy)
+        return gate_rules.exchange_gate(unit, match, decided, rt.policy, late=late)
     left = gate_rules.money_left(unit, rt.policy)
     if left is not None and isinstance(match, Matched):
         return Cleared(left)
-    return gate_rules.refund_gate(unit, match, decided, rt.policy)
+    return gate_rules.refund_gate(unit, match, decided, rt.policy, late=late)
 
 
 def _is_even_exchange(unit: Unit, match: Matched, order: Order) -> bool:

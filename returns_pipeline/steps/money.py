@@ -29,6 +29,7 @@ from returns_pipeline.domain.model import (
     RefundType,
     StockAdjustment,
     StockEffect,
+    Unit,
 )
 from returns_pipeline.reporting import journal as journal_files
 from returns_pipeline.steps.runtime import Runtime
@@ -54,6 +55,7 @@ def postings(rt: Runtime) -> dict[str, int]:
         decisions = records.decisions_of(connection, keys)
         costs = _unit_costs(connection, {row["row_id"] for row in (*refunds, *moved)})
         in_transit = _in_transit(connection, keys)
+        stocked = _stock_entered(connection, keys)
         currencies = _currencies(connection, {row["order_id"] for row in moved})
         entered: list[Posting] = []
         held: list[tuple[sa.Table, int, Held]] = []
@@ -67,7 +69,7 @@ def postings(rt: Runtime) -> dict[str, int]:
                 else Executor.LINNWORKS,
                 costs.get(row["row_id"]),
                 rt.policy,
-                received=unit.received is not None or unit.returnless,
+                received=_was_back(unit, row["effective_at"]) or row["unit_key"] in stocked,
             )
             if isinstance(result, Held):
                 held.append((t.refunds_due, row["id"], result))
@@ -112,6 +114,18 @@ def postings(rt: Runtime) -> dict[str, int]:
                 .values(note=f"{why.code}: {why.reason}")
             )
     return {"postings": len(entered), "held": len(held)}
+
+
+def _was_back(unit: Unit, paid_at: datetime) -> bool:
+    """Whether the goods were in the warehouse when the money left; or none were to come."""
+    return unit.returnless or (unit.received is not None and unit.received.at <= paid_at)
+
+
+def _stock_entered(connection: sa.Connection, keys: set[str]) -> set[str]:
+    """Units whose stock movement stands in the ledger already: nothing will close a transit."""
+    moved = t.stock_adjustments.c
+    query = sa.select(moved.unit_key).where(moved.is_ledgered)
+    return {row[0] for row in records.in_chunks(connection, query, moved.unit_key, keys)}
 
 
 def _unledgered(

@@ -232,6 +232,7 @@ def policy(**values: Any) -> Policy:
             refund_by_dropoff={},
             refund_requires_approval=False,
             returnless=Stage.APPROVED,
+            return_window=timedelta(days=60),
         ),
         codes=CODES,
         unmapped="hold",

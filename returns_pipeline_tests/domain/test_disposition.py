@@ -178,3 +178,19 @@ def test_a_location_linnworks_does_not_have_is_named_with_those_it_has() -> None
 
 def test_the_sellable_locations_are_those_of_the_sellable_rows() -> None:
     assert rules.sellable_locations(policy(), PLACES) == {"loc-restock", "loc-b"}
+
+
+@pytest.mark.parametrize("code", ["saleable", "damaged", "dispose"])
+def test_what_comes_after_the_return_window_goes_to_quarantine_whatever_its_condition(
+    code: str,
+) -> None:
+    unit = build.unit(disposition_code=code)
+    found = rules.decide(unit, policy(), INDEX, late=True)
+    assert isinstance(found, Decided)
+    assert (found.disposition, found.location_id) == (D.QUARANTINE, "loc-quarantine")
+
+
+def test_what_nothing_is_stocked_for_is_not_stocked_by_being_late() -> None:
+    found = rules.decide(build.unit(disposition_code="mismatch"), policy(), INDEX, late=True)
+    assert isinstance(found, Decided)
+    assert found.effect is StockEffect.NONE

@@ -373,3 +373,35 @@ def test_where_happy_returns_pays_receipt_alone_records_no_money() -> None:
     assert held(verdict).code == "not_approved"
     approved = replace(received, approved=fact(50))
     assert gate.refund_gate(approved, matched(), decided(), HAPPY_RETURNS_PAYS) == Cleared(at(50))
+
+
+# --- the return window ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("days", "late"), [(59, False), (60, False), (61, True)])
+def test_a_return_is_late_when_it_was_begun_after_the_window(days: int, late: bool) -> None:
+    order = build.order(despatched_at=at(-24 * days))
+
+    assert gate.is_late(build.unit(started=fact()), order, POLICY) is late
+
+
+def test_what_is_not_known_to_be_late_is_not() -> None:
+    assert not gate.is_late(build.unit(started=fact()), build.order(), POLICY)
+    assert not gate.is_late(build.unit(started=None), build.order(despatched_at=at(-9e4)), POLICY)
+
+
+def test_a_late_return_is_refunded_only_by_a_person() -> None:
+    unit = build.received(disposition_code="saleable")
+
+    verdict = gate.refund_gate(unit, matched(), decided(), POLICY, late=True)
+
+    assert held(verdict).exception == "OUT_OF_POLICY_WINDOW"
+    assert isinstance(gate.refund_gate(unit, matched(), decided(), POLICY), Cleared)
+
+
+def test_no_replacement_leaves_for_a_late_return() -> None:
+    unit = build.received(disposition_code="saleable", **EXCHANGE)
+
+    verdict = gate.exchange_gate(unit, matched(), decided(), POLICY, late=True)
+
+    assert held(verdict).exception == "OUT_OF_POLICY_WINDOW"
