@@ -95,6 +95,17 @@ def test_a_fault_waits_strikes_so_often_and_is_counted(open_case: Open) -> None:
     assert struck == {"GetStockLocations:http_500_before": 2}
 
 
+def test_a_slow_answer_comes_late_and_whole(open_case: Open) -> None:
+    sandbox = open_case("received_saleable")
+    caller = LinnworksCaller(sandbox)
+    _fault(sandbox, "GetStockLocations", "slow", seconds=0.1)
+
+    answer = caller.send("GET", "/api/Inventory/GetStockLocations")
+
+    assert answer.elapsed.total_seconds() >= 0.1
+    assert len(answer.json()) == len(sandbox.world.locations)
+
+
 def test_an_unknown_fault_is_refused(open_case: Open) -> None:
     sandbox = open_case("received_saleable")
 
