@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import subprocess
 import sys
 import threading
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -152,12 +154,23 @@ def _dagster_dev(port: int, home: Path) -> None:
     stop = _stopping()
     while not stop.is_set() and child.poll() is None:
         stop.wait(0.5)
-    if child.poll() is not None:
+    if child.poll() is not None and not stop.is_set():
+        _end(child)
         msg = f"dagster dev ended by itself with exit code {child.returncode}"
         raise WorkFailed(msg)
     say("stopping ...")
-    child.send_signal(signal.SIGINT)
-    try:
-        child.wait(20)
-    except subprocess.TimeoutExpired:
-        child.kill()
+    _end(child)
+
+
+def _end(leader: subprocess.Popen[bytes]) -> None:
+    """End a process and all it started: asked first, as by Ctrl-C, then told, then made to."""
+    for number, seconds in ((signal.SIGINT, 30.0), (signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0)):
+        try:
+            os.killpg(leader.pid, number)
+            until = time.monotonic() + seconds
+            while time.monotonic() < until:
+                leader.poll()  # else it stays in the group as a zombie
+                os.killpg(leader.pid, 0)
+                time.sleep(0.2)
+        except ProcessLookupError:
+            return  # nobody is left in the group
