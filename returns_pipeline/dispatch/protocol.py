@@ -32,6 +32,7 @@ from returns_pipeline.clients.transport import (
 )
 from returns_pipeline.dispatch.writes import Absent, Adopt, Applied, Hold, Unclear, Write
 from returns_pipeline.storage import outbox
+from returns_pipeline.storage.engine import reading
 from returns_pipeline.storage.outbox import Intent
 
 Clock = Callable[[], datetime]
@@ -183,7 +184,7 @@ class Dispatcher:
                 # A cancelled run finishes the call in flight and begins no other.
                 self.stop.set()
                 raise
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             summary.left = outbox.counts(connection, kinds)
         if lanes.fatal is not None:
             raise lanes.fatal

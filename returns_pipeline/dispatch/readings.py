@@ -16,6 +16,7 @@ from returns_pipeline.clients.transport import ContractBroken
 from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.bulk import upsert
+from returns_pipeline.storage.engine import reading
 
 _READ = "linnworks.bookings"
 # Orders whose returns are still of interest were despatched within the return window.
@@ -41,7 +42,7 @@ def read_bookings(
     Raises:
         VendorError: When it could not be read; nothing is stored then.
     """
-    with engine.connect() as connection:
+    with reading(engine) as connection:
         last = records.watermark(connection, _READ)
     since = (last - overlap) if last else now - _FIRST_WINDOW
     found: dict[int, tuple[object, ...]] = {}

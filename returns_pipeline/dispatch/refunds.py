@@ -18,6 +18,7 @@ from returns_pipeline.clients.linnworks import RefundHeader, RefundLine
 from returns_pipeline.dispatch.writes import Absent, Adopt, Applied, Hold, Unclear, Write
 from returns_pipeline.domain.money import format_minor
 from returns_pipeline.storage import tables as t
+from returns_pipeline.storage.engine import reading
 from returns_pipeline.storage.outbox import Intent
 
 CREATE = "refund_create"
@@ -103,7 +104,7 @@ class Creation(Write):
             columns.kind == CREATE,
             columns.state == "confirmed",
         )
-        with self.engine.connect() as connection:
+        with reading(self.engine) as connection:
             return {found["header_id"] for found in connection.execute(query).scalars()}
 
     def send(self, intent: Intent) -> Mapping[str, Any]:

@@ -19,6 +19,7 @@ from returns_pipeline.clients.linnworks import RmaHeader, RmaLine
 from returns_pipeline.clients.transport import ContractBroken, Unavailable, VendorError
 from returns_pipeline.dispatch.writes import Absent, Adopt, Applied, Hold, Unclear, Write
 from returns_pipeline.storage import tables as t
+from returns_pipeline.storage.engine import reading
 from returns_pipeline.storage.outbox import Intent
 
 BOOKING = "rma_booking"
@@ -97,7 +98,7 @@ class Booking(Write):
     def precheck(self, intent: Intent) -> Adopt | Hold | None:
         """Look at the order's bookings, where the bulk reading shows somebody else's."""
         order_id = intent.payload["order_id"]
-        with self.engine.connect() as connection:
+        with reading(self.engine) as connection:
             if not _others_booked(connection, order_id, intent):
                 return None
             ours = _our_headers(connection, order_id)
@@ -123,7 +124,7 @@ class Booking(Write):
     def read_back(self, intent: Intent) -> Applied | Absent | Unclear:
         """Find it among the order's headers; a surplus one has moved nothing and goes."""
         order_id = intent.payload["order_id"]
-        with self.engine.connect() as connection:
+        with reading(self.engine) as connection:
             ours = _our_headers(connection, order_id)
         reasons = {line["reason"] for line in intent.payload["lines"]}
         found = [

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from returns_pipeline.clients.linnworks import Linnworks
 from returns_pipeline.storage import tables as t
+from returns_pipeline.storage.engine import reading
 from returns_pipeline.storage.outbox import Intent
 
 
@@ -140,7 +141,7 @@ class Write(ABC):
         query = sa.select(columns.evidence, columns.sent_at).where(
             columns.intent_key == intent.depends_on
         )
-        with self.engine.connect() as connection:
+        with reading(self.engine) as connection:
             evidence, sent_at = connection.execute(query).one()
         if not evidence:
             msg = f"{intent.intent_key} was claimed before {intent.depends_on} was confirmed"

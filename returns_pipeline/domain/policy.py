@@ -144,6 +144,7 @@ class Policy:
     owners: Mapping[str, Owner]  # exception code -> owner, where the catalogue's is not wanted
     sla: Mapping[Severity, timedelta]
     hash: str
+    body: str = ""  # the canonical form behind the hash
 
 
 def fold(code: str) -> str:

@@ -170,6 +170,7 @@ def parse_policy(
         owners=owners,
         sla=sla,
         hash=policy_hash(document),
+        body=policy_body(document),
     )
 
 

@@ -16,6 +16,7 @@ from returns_pipeline.dispatch import intend, kinds
 from returns_pipeline.dispatch.protocol import Dispatcher
 from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import tables as t
+from returns_pipeline.storage.engine import reading
 
 
 def restocks(rt: Runtime) -> dict[str, int]:
@@ -44,7 +45,7 @@ def refunds(rt: Runtime, day: date | None = None) -> dict[str, int]:
         return _shadow(rt, t.refunds_due)
     intended = 0
     if day is not None:
-        with rt.engine.connect() as connection:
+        with reading(rt.engine) as connection:
             query = sa.select(t.batches.c.batch_id).where(t.batches.c.business_date == day)
             ids = list(connection.execute(query).scalars())
         intended = intend.intend_refunds(rt.engine, batch_ids=ids, now=rt.now())
@@ -65,5 +66,5 @@ def _drive(rt: Runtime, of: tuple[str, ...]) -> dict[str, int]:
 
 def _shadow(rt: Runtime, table: sa.Table) -> dict[str, int]:
     query = sa.select(sa.func.count()).where(table.c.state.in_(("ready", "due", "batched")))
-    with rt.engine.connect() as connection:
+    with reading(rt.engine) as connection:
         return {"would_post": connection.execute(query).scalar_one()}

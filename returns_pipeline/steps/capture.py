@@ -25,6 +25,7 @@ from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.bulk import upsert
+from returns_pipeline.storage.engine import reading
 
 RETURN = "happy_returns.return"
 OUTBOUND = "happy_returns.outbound"
@@ -111,7 +112,7 @@ def order_payloads(rt: Runtime) -> dict[str, int]:
     """Read the orders changed since the last reading, less an overlap."""
     now = rt.now()
     policy = rt.policy.linnworks
-    with rt.engine.connect() as connection:
+    with reading(rt.engine) as connection:
         last = records.watermark(connection, _ORDERS_READ)
     since = (last - policy.order_overlap) if last else now - policy.initial_window
     payloads: list[Received] = []
@@ -140,7 +141,7 @@ def _order_payload(raw: Any, source: str, now: datetime) -> Received:
 def missing_orders(rt: Runtime) -> dict[str, int]:
     """Look up by reference the orders that open returns name and the mirror has not."""
     now = rt.now()
-    with rt.engine.connect() as connection:
+    with reading(rt.engine) as connection:
         wanted = _unknown_orders(connection, before=now - _RETRY_LOOK_UP)
     payloads: list[Received] = []
     for done, (_, number) in enumerate(wanted, start=1):
@@ -195,7 +196,7 @@ def return_payloads(rt: Runtime) -> dict[str, int]:
     """
     now = rt.now()
     policy = rt.policy.happy_returns
-    with rt.engine.connect() as connection:
+    with reading(rt.engine) as connection:
         last = records.watermark(connection, _SHIPMENTS_READ)
         asked = _questions(connection, rt, now)
     since = (last - policy.shipment_overlap) if last else now - policy.initial_window

@@ -24,6 +24,7 @@ from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.bulk import upsert
+from returns_pipeline.storage.engine import reading
 
 Raised = Iterator[ExceptionRaised]
 
@@ -571,7 +572,7 @@ def reconcile(rt: Runtime) -> dict[str, int]:
     counts = readings.read_bookings(
         rt.engine, rt.linnworks, now=now, overlap=rt.policy.ages.in_transit
     )
-    with rt.engine.connect() as connection:
+    with reading(rt.engine) as connection:
         ours, theirs = _restocked(connection, now)
         names = records.location_names(connection)
         sellable = disposition_rules.sellable_locations(rt.policy, names)

@@ -24,6 +24,7 @@ from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.bulk import upsert
+from returns_pipeline.storage.engine import reading
 
 _CHUNK = 10_000
 
@@ -32,7 +33,7 @@ def _new_payloads(rt: Runtime, name: str, sources: tuple[str, ...]) -> Iterator[
     """Chunks of payloads not derived yet; each is handled before the next is read."""
     raw = t.raw_payloads.c
     while True:
-        with rt.engine.connect().execution_options(read_only=True) as connection:
+        with reading(rt.engine) as connection:
             after = records.position(connection, name)
             query = (
                 sa.select(raw.id, raw.source, raw.key, raw.hash, raw.body, raw.fetched_at)

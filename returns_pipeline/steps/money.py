@@ -36,6 +36,7 @@ from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.bulk import upsert
+from returns_pipeline.storage.engine import reading
 
 
 class BatchBreaker(Exception):  # noqa: N818 (it says what stopped the run)
@@ -279,7 +280,7 @@ def open_days(rt: Runtime, until: date) -> list[date]:
         .where(t.postings.c.batch_id.is_(None), t.postings.c.business_date <= until)
         .order_by(t.postings.c.business_date)
     )
-    with rt.engine.connect() as connection:
+    with reading(rt.engine) as connection:
         return list(connection.execute(query).scalars())
 
 
@@ -468,7 +469,7 @@ def mark_posted(rt: Runtime) -> dict[str, int]:
 
 def journal(rt: Runtime, day: date, folder: Path) -> list[Path]:
     """Write the day's journal (long CSV and JSON manifest), the same bytes every time."""
-    with rt.engine.connect() as connection:
+    with reading(rt.engine) as connection:
         batches, lines = t.batches.c, t.batch_lines.c
         headers = connection.execute(
             sa.select(t.batches).where(batches.business_date == day).order_by(batches.batch_id)

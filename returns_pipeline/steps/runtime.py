@@ -19,7 +19,9 @@ from returns_pipeline.clients.happy_returns import HappyReturns
 from returns_pipeline.clients.linnworks import Linnworks
 from returns_pipeline.domain.policy import Policy
 from returns_pipeline.settings import Mode, Settings, SettingsError
-from returns_pipeline.storage.engine import connect
+from returns_pipeline.storage import tables as t
+from returns_pipeline.storage.bulk import upsert
+from returns_pipeline.storage.engine import connect, reading
 from returns_pipeline.storage.migrate import require_current
 
 Progress = Callable[[str], None]
@@ -60,6 +62,19 @@ class Runtime:
         self.progress = _seldom(progress)
         self.engine: sa.Engine = connect(settings.database_url)
         require_current(self.engine)
+        self._keep_policy()
+
+    def _keep_policy(self) -> None:
+        """Keep the policy's text: whatever is decided bears only its hash."""
+        columns = t.policy_versions.c
+        query = sa.select(columns.hash).where(columns.hash == self.policy.hash)
+        with reading(self.engine) as connection:
+            if connection.execute(query).first() is not None:
+                return
+        row = (self.policy.hash, self.now(), self.policy.body)
+        names = ("hash", "first_used_at", "body")
+        with self.engine.begin() as connection:
+            upsert(connection, t.policy_versions, names, [row], key=("hash",), update=())
 
     @property
     def policy(self) -> Policy:
