@@ -44,6 +44,7 @@ def intend_restocks(engine: sa.Engine, *, policy: Policy, now: datetime) -> int:
     query = (
         sa.select(t.stock_adjustments)
         .where(moved.state == "ready", moved.kind != "move")
+        .where(t.among(moved.state, t.UNPOSTED_ADJUSTMENT))
         .order_by(moved.order_id, moved.id)
     )
     with engine.begin() as connection:
@@ -226,7 +227,7 @@ def intend_exchanges(engine: sa.Engine, *, policy: Policy, now: datetime) -> int
         .join(t.orders, orders.order_id == wanted.order_id)
         .join(t.matches, t.matches.c.unit_key == wanted.unit_key)
         .join(t.order_lines, lines.row_id == t.matches.c.row_id)
-        .where(wanted.state == "ready")
+        .where(wanted.state == "ready", t.among(wanted.state, t.UNCREATED_EXCHANGE))
         .order_by(wanted.id)
     )
     with engine.begin() as connection:

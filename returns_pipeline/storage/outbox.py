@@ -82,6 +82,11 @@ _COLUMNS = (
 )
 
 
+def _unsettled(intents: sa.FromClause) -> sa.ColumnElement[bool]:
+    # What is settled is never looked at again, however much of it there is.
+    return t.among(intents.c.state, t.UNSETTLED_INTENT)
+
+
 def payload_hash(payload: Mapping[str, Any]) -> str:
     """SHA-256 of the payload's canonical form."""
     text = json.dumps(payload, sort_keys=True, separators=(",", ":"))
@@ -149,7 +154,7 @@ def claim(
     )
     candidate = (
         sa.select(one.c.id)
-        .where(one.c.kind == kind, one.c.state == "ready")
+        .where(one.c.kind == kind, one.c.state == "ready", _unsettled(one))
         .where(sa.or_(one.c.not_before.is_(None), one.c.not_before <= now))
         .where(allowed, ~blocked)
         .order_by(one.c.id)
@@ -239,7 +244,7 @@ def expire_leases(engine: sa.Engine, *, now: datetime, run_id: str) -> int:
     """Claims whose term has passed are unknown: their worker may have sent before it died."""
     columns = t.intents.c
     query: Select = sa.select(*_COLUMNS).where(
-        columns.state == "sending", columns.lease_until <= now
+        columns.state == "sending", columns.lease_until <= now, _unsettled(t.intents)
     )
     with engine.begin() as connection:
         found = [Intent(*row) for row in connection.execute(query)]
@@ -255,6 +260,7 @@ def unknowns(engine: sa.Engine, kinds: Collection[str], *, sent_before: datetime
     query: Select = (
         sa.select(*_COLUMNS)
         .where(columns.state == "unknown", columns.kind.in_(kinds), columns.sent_at <= sent_before)
+        .where(_unsettled(t.intents))
         .order_by(columns.id)
     )
     with engine.connect() as connection:
@@ -272,7 +278,7 @@ def counts(connection: sa.Connection, kinds: Collection[str]) -> dict[str, int]:
     columns = t.intents.c
     query = (
         sa.select(columns.state, sa.func.count())
-        .where(columns.kind.in_(kinds), columns.state.in_((*OPEN, "suspense")))
+        .where(columns.kind.in_(kinds), _unsettled(t.intents))
         .group_by(columns.state)
     )
     return dict(connection.execute(query).all())
@@ -281,7 +287,7 @@ def counts(connection: sa.Connection, kinds: Collection[str]) -> dict[str, int]:
 def corrupt(connection: sa.Connection) -> list[str]:
     """Open intents whose payload is not what was committed: never sent, named instead."""
     query = sa.select(t.intents.c.intent_key, t.intents.c.payload, t.intents.c.payload_hash)
-    query = query.where(t.intents.c.state.in_(OPEN))
+    query = query.where(t.intents.c.state.in_(OPEN), _unsettled(t.intents))
     return [
         key
         for key, payload, digest in connection.execute(query)

@@ -10,6 +10,8 @@ same few pages however long the history is.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import sqlalchemy as sa
 from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Table, UniqueConstraint
 
@@ -33,9 +35,41 @@ def _id() -> Column[int]:
     return Column("id", BigInt, primary_key=True, autoincrement=True)
 
 
-def _partial(name: str, *columns: str | Column[object], where: str) -> Index:
-    clause = sa.text(where)
-    return Index(name, *columns, sqlite_where=clause, postgresql_where=clause)
+def _partial(
+    name: str, *columns: Column[object], where: str, on_sqlite: str | None = None
+) -> Index:
+    # SQLite uses a partial index only where a query says its condition word for word: a
+    # flag as SQLAlchemy writes it there, states as ``among`` does.
+    return Index(
+        name,
+        *columns,
+        sqlite_where=sa.text(on_sqlite or where),
+        postgresql_where=sa.text(where),
+    )
+
+
+# What is still to be done, by table: the states its partial index holds.
+UNSETTLED_INTENT = ("ready", "sending", "unknown", "suspense")
+UNPOSTED_ADJUSTMENT = ("ready", "intended", "held")
+UNPAID_REFUND = ("due", "batched", "refused")
+UNCREATED_EXCHANGE = ("ready", "intended", "held")
+OPEN_EXCEPTION = ("open", "ack", "snoozed")
+
+
+def among(column: sa.ColumnElement[str], states: Sequence[str]) -> sa.ColumnElement[bool]:
+    """The condition of a partial index, with its states as literals.
+
+    A query for some of them says this as well, or SQLite looks at every row there ever was.
+    """
+    words: sa.BindParameter[str] = sa.bindparam(
+        None, list(states), expanding=True, literal_execute=True
+    )
+    return column.in_(words)
+
+
+def _in(column: str, states: Sequence[str]) -> str:
+    listed = ", ".join(f"'{state}'" for state in states)
+    return f"{column} IN ({listed})"
 
 
 # --- evidence ---------------------------------------------------------------------
@@ -54,6 +88,7 @@ raw_payloads = Table(
     comment="Every payload as received, less personal data. Append-only: the evidence.",
 )
 Index("ix_raw_payloads_key", raw_payloads.c.key)
+_partial("ix_raw_payloads_unknown", raw_payloads.c.fetched_at, where="unknown_fields != ''")
 
 payload_heads = Table(
     "payload_heads",
@@ -87,7 +122,19 @@ watch_list = Table(
     Column("is_active", sa.Boolean, nullable=False),
     comment="Orders whose returns Happy Returns is asked for, most valuable question first.",
 )
-_partial("ix_watch_list_due", "priority", "due_at", where="is_active")
+_partial(
+    "ix_watch_list_due",
+    watch_list.c.priority,
+    watch_list.c.due_at,
+    where="is_active",
+    on_sqlite="is_active = 1",
+)
+_partial(
+    "ix_watch_list_closes_at",
+    watch_list.c.closes_at,
+    where="is_active",
+    on_sqlite="is_active = 1",
+)
 
 order_look_ups = Table(
     "order_look_ups",
@@ -227,9 +274,10 @@ return_items = Table(
     Column("is_open", sa.Boolean, nullable=False),  # something may still be owed to it
     comment="One row a physical unit: the latest word and the facts of its life.",
 )
-_partial("ix_return_items_open", return_items.c.order_key, where="is_open")
+_partial("ix_return_items_open", return_items.c.order_key, where="is_open", on_sqlite="is_open = 1")
 Index("ix_return_items_order_key", return_items.c.order_key)
 Index("ix_return_items_return_id", return_items.c.return_id)
+_partial("ix_return_items_problems", return_items.c.id, where="problems <> ''")
 Index("ix_return_items_received_at", return_items.c.received_at)
 
 unit_events = Table(
@@ -358,8 +406,18 @@ Index(
     sqlite_where=sa.text("kind <> 'move'"),
     postgresql_where=sa.text("kind <> 'move'"),
 )
-_partial("ix_stock_adjustments_unposted", stock_adjustments.c.order_id, where="state <> 'posted'")
-_partial("ix_stock_adjustments_unledgered", stock_adjustments.c.unit_key, where="NOT is_ledgered")
+_partial(
+    "ix_stock_adjustments_unposted",
+    stock_adjustments.c.order_id,
+    where=_in("state", UNPOSTED_ADJUSTMENT),
+)
+_partial(
+    "ix_stock_adjustments_unledgered",
+    stock_adjustments.c.unit_key,
+    where="NOT is_ledgered",
+    on_sqlite="is_ledgered = 0",
+)
+Index("ix_stock_adjustments_unit_key", stock_adjustments.c.unit_key)
 Index("ix_stock_adjustments_intent_key", stock_adjustments.c.intent_key)
 Index("ix_stock_adjustments_posted_at", stock_adjustments.c.posted_at)
 Index("ix_stock_adjustments_order_id", stock_adjustments.c.order_id)
@@ -399,8 +457,13 @@ refunds_due = Table(
     CheckConstraint("amount_minor = goods_minor + shipping_minor - fee_minor", name="parts"),
     comment="What each unit is owed; carried out once, by one declared executor.",
 )
-_partial("ix_refunds_due_open", refunds_due.c.business_date, where="state IN ('due', 'batched')")
-_partial("ix_refunds_due_unledgered", refunds_due.c.unit_key, where="NOT is_ledgered")
+_partial("ix_refunds_due_open", refunds_due.c.business_date, where=_in("state", UNPAID_REFUND))
+_partial(
+    "ix_refunds_due_unledgered",
+    refunds_due.c.unit_key,
+    where="NOT is_ledgered",
+    on_sqlite="is_ledgered = 0",
+)
 Index("ix_refunds_due_order_id", refunds_due.c.order_id)
 Index("ix_refunds_due_batch_id", refunds_due.c.batch_id)
 Index("ix_refunds_due_intent_key", refunds_due.c.intent_key)
@@ -429,7 +492,9 @@ exchange_orders = Table(
     CheckConstraint("is_even = (unit_price_minor = 0)", name="even_is_free"),
     comment="Replacements, each ordered once, after the goods are back.",
 )
-_partial("ix_exchange_orders_open", exchange_orders.c.order_id, where="state <> 'created'")
+_partial(
+    "ix_exchange_orders_open", exchange_orders.c.order_id, where=_in("state", UNCREATED_EXCHANGE)
+)
 Index("ix_exchange_orders_intent_key", exchange_orders.c.intent_key)
 
 # --- money ------------------------------------------------------------------------
@@ -541,7 +606,7 @@ _partial(
     "ix_intents_open",
     intents.c.kind,
     intents.c.state,
-    where="state IN ('ready','sending','unknown')",
+    where=_in("state", UNSETTLED_INTENT),
 )
 Index("ix_intents_subject", intents.c.subject)
 
@@ -586,7 +651,7 @@ exceptions = Table(
     Column("policy_hash", Text, nullable=False),
     comment="The exception queue: what cannot move is somebody's named task.",
 )
-_OPEN = sa.text("status IN ('open', 'ack', 'snoozed')")
+_OPEN = sa.text(_in("status", OPEN_EXCEPTION))
 Index(
     "uq_exceptions_open",
     exceptions.c.code,

@@ -19,11 +19,21 @@ INSTANT = sa.String(27).with_variant(sa.DateTime(timezone=True), "postgresql")
 
 
 def _partial(
-    name: str, table: str, columns: list[str], *, where: str, unique: bool = False
+    name: str,
+    table: str,
+    columns: list[str],
+    *,
+    where: str,
+    on_sqlite: str | None = None,
+    unique: bool = False,
 ) -> None:
-    clause = sa.text(where)
     op.create_index(
-        name, table, columns, unique=unique, sqlite_where=clause, postgresql_where=clause
+        name,
+        table,
+        columns,
+        unique=unique,
+        sqlite_where=sa.text(on_sqlite or where),
+        postgresql_where=sa.text(where),
     )
 
 
@@ -53,6 +63,9 @@ def _evidence() -> None:
         comment="Every payload as received, less personal data. Append-only: the evidence.",
     )
     op.create_index("ix_raw_payloads_key", "raw_payloads", ["key"])
+    _partial(
+        "ix_raw_payloads_unknown", "raw_payloads", ["fetched_at"], where="unknown_fields != ''"
+    )
     op.create_table(
         "payload_heads",
         sa.Column("source", sa.Text(), nullable=False),
@@ -82,6 +95,20 @@ def _evidence() -> None:
         sa.Column("is_active", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("order_key", name="pk_watch_list"),
         comment="Orders whose returns Happy Returns is asked for, most valuable question first.",
+    )
+    _partial(
+        "ix_watch_list_closes_at",
+        "watch_list",
+        ["closes_at"],
+        where="is_active",
+        on_sqlite="is_active = 1",
+    )
+    _partial(
+        "ix_watch_list_due",
+        "watch_list",
+        ["priority", "due_at"],
+        where="is_active",
+        on_sqlite="is_active = 1",
     )
     op.create_table(
         "order_look_ups",
@@ -219,8 +246,15 @@ def _returns() -> None:
         sa.UniqueConstraint("unit_key", name="uq_return_items_unit_key"),
         comment="One row a physical unit: the latest word and the facts of its life.",
     )
-    _partial("ix_return_items_open", "return_items", ["order_key"], where="is_open")
+    _partial(
+        "ix_return_items_open",
+        "return_items",
+        ["order_key"],
+        where="is_open",
+        on_sqlite="is_open = 1",
+    )
     op.create_index("ix_return_items_order_key", "return_items", ["order_key"])
+    _partial("ix_return_items_problems", "return_items", ["id"], where="problems <> ''")
     op.create_index("ix_return_items_received_at", "return_items", ["received_at"])
     op.create_index("ix_return_items_return_id", "return_items", ["return_id"])
     op.create_table(
@@ -350,12 +384,14 @@ def _decisions() -> None:
         "stock_adjustments",
         ["unit_key"],
         where="NOT is_ledgered",
+        on_sqlite="is_ledgered = 0",
     )
+    op.create_index("ix_stock_adjustments_unit_key", "stock_adjustments", ["unit_key"])
     _partial(
         "ix_stock_adjustments_unposted",
         "stock_adjustments",
         ["order_id"],
-        where="state <> 'posted'",
+        where="state IN ('ready', 'intended', 'held')",
     )
     _partial(
         "uq_stock_adjustments_one_restock",
@@ -407,10 +443,19 @@ def _decisions() -> None:
     op.create_index("ix_refunds_due_batch_id", "refunds_due", ["batch_id"])
     op.create_index("ix_refunds_due_intent_key", "refunds_due", ["intent_key"])
     _partial(
-        "ix_refunds_due_open", "refunds_due", ["business_date"], where="state IN ('due', 'batched')"
+        "ix_refunds_due_open",
+        "refunds_due",
+        ["business_date"],
+        where="state IN ('due', 'batched', 'refused')",
     )
     op.create_index("ix_refunds_due_order_id", "refunds_due", ["order_id"])
-    _partial("ix_refunds_due_unledgered", "refunds_due", ["unit_key"], where="NOT is_ledgered")
+    _partial(
+        "ix_refunds_due_unledgered",
+        "refunds_due",
+        ["unit_key"],
+        where="NOT is_ledgered",
+        on_sqlite="is_ledgered = 0",
+    )
     op.create_table(
         "exchange_orders",
         sa.Column("id", BIG, autoincrement=True, nullable=False),
@@ -440,7 +485,12 @@ def _decisions() -> None:
         comment="Replacements, each ordered once, after the goods are back.",
     )
     op.create_index("ix_exchange_orders_intent_key", "exchange_orders", ["intent_key"])
-    _partial("ix_exchange_orders_open", "exchange_orders", ["order_id"], where="state <> 'created'")
+    _partial(
+        "ix_exchange_orders_open",
+        "exchange_orders",
+        ["order_id"],
+        where="state IN ('ready', 'intended', 'held')",
+    )
 
 
 def _money() -> None:
@@ -552,7 +602,7 @@ def _acting() -> None:
         "ix_intents_open",
         "intents",
         ["kind", "state"],
-        where="state IN ('ready','sending','unknown')",
+        where="state IN ('ready', 'sending', 'unknown', 'suspense')",
     )
     op.create_index("ix_intents_subject", "intents", ["subject"])
     op.create_table(
