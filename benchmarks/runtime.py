@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from returns_pipeline.sandbox.happy_returns import API_KEY
 from returns_pipeline.settings import load
 from returns_pipeline.steps.runtime import Runtime
 
@@ -14,6 +15,7 @@ def runtime(
     happy_returns: str = _NOWHERE,
     linnworks: str = _NOWHERE,
     live: bool = False,
+    paced: bool = False,
     now: str = "2026-10-03T12:00:00Z",
     policy: str = "",
 ) -> Runtime:
@@ -24,9 +26,10 @@ def runtime(
         "RETURNS_NOW": now,
         "RETURNS_POLICY": policy,
         "RETURNS_LINNWORKS_RATE_SHARE": "0",
-        "RETURNS_HAPPY_RETURNS_RATE": "0",
+        # Unpaced, a run asks for every order it watches; so fast, it is only rationed.
+        "RETURNS_HAPPY_RETURNS_RATE": "1000" if paced else "0",
         "HAPPY_RETURNS_BASE_URL": happy_returns,
-        "HAPPY_RETURNS_API_KEY": "sandbox-key",
+        "HAPPY_RETURNS_API_KEY": API_KEY,
         "HAPPY_RETURNS_RETAILER_ID": "modern-retailer",
         "LINNWORKS_AUTH_URL": linnworks,
         "LINNWORKS_APPLICATION_ID": "11111111-1111-4111-8111-111111111111",
