@@ -70,6 +70,19 @@ def test_they_rename_a_location_and_its_id_stays(caller: LinnworksCaller) -> Non
     assert list(changed.values()) == [("HR Damaged", "Faulty")]
 
 
+def test_what_they_change_is_changed_for_this_account_alone(
+    open_world: Open, script: Script, order: Order
+) -> None:
+    world = script.world(7)
+    first, second = LinnworksCaller(open_world(world)), LinnworksCaller(open_world(world))
+
+    _does(first, "process_order", order_reference=order.reference)
+    _does(first, "rename_location", **{"from": "HR Damaged", "to": "Faulty"})
+
+    assert second.book(order, order.lines[0])["Errors"] == ["OpenOrderInLinnworks"]
+    assert "Faulty" not in {place.name for place in second.sandbox.world.locations}
+
+
 @pytest.mark.parametrize(
     "action",
     [

@@ -14,7 +14,8 @@ import uuid
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -182,7 +183,10 @@ class LinnworksState:
     staff_done: set[int] = field(default_factory=set)  # indices into ``world.staff``
 
     def __post_init__(self) -> None:
-        """Take over the world's opening stock."""
+        """Take over the world's opening stock; what people change here is changed in a copy."""
+        orders = [copy(order) for order in self.world.orders]
+        places = [copy(place) for place in self.world.locations]
+        self.world = replace(self.world, orders=orders, locations=places)
         self.levels.update(self.world.opening_stock)
         self._prepare()
 
