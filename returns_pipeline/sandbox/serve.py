@@ -47,6 +47,9 @@ class Sandbox:
 
         ``now`` lets the clock stand at an instant; without it, it runs with the real one.
         ``limits`` applies the vendors' published rate limits.
+
+        Raises:
+            OSError: When a port is taken.
         """
         clock = Clock(now)
         self._assemble(LinnworksState(world, clock), clock, limits=limits, ports=ports)
@@ -60,9 +63,13 @@ class Sandbox:
         state.clock, state.limits = clock, limits
         self.happy_returns = HappyReturnsState(state.world, clock, limits)
         self.linnworks_server = VendorServer(linnworks.vendor(state), clock, ports[0])
-        self.happy_returns_server = VendorServer(
-            happy_returns.vendor(self.happy_returns), clock, ports[1]
-        )
+        try:
+            self.happy_returns_server = VendorServer(
+                happy_returns.vendor(self.happy_returns), clock, ports[1]
+            )
+        except OSError:
+            self.linnworks_server.stop()  # both or neither
+            raise
         self.linnworks.url = self.linnworks_server.url
         self.happy_returns.url = self.happy_returns_server.url
         self._stopped = threading.Event()

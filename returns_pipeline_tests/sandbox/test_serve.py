@@ -1,5 +1,6 @@
 """The sandbox as a whole: settings, one clock, its state across restarts and kills, speed."""
 
+import socket
 import subprocess
 import sys
 import threading
@@ -69,6 +70,18 @@ def test_the_ports_can_be_chosen_and_are_free_after_stopping() -> None:
             assert again == urls
             return
     pytest.fail("the ports of a stopped sandbox stay taken")
+
+
+def test_one_taken_port_leaves_the_other_free(open_case: Open) -> None:
+    taken = int(open_case("received_saleable").linnworks_server.url.rpartition(":")[2])
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        free = probe.getsockname()[1]
+
+    with pytest.raises(OSError, match="in use"):
+        Sandbox(cases.build("received_saleable", STARTS), ports=(free, taken))
+
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", free), timeout=5)
 
 
 def test_a_stopped_sandbox_hangs_up_on_those_still_connected() -> None:
