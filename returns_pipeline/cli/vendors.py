@@ -163,8 +163,17 @@ def _dagster_dev(port: int, home: Path) -> None:
 
 
 def _end(leader: subprocess.Popen[bytes]) -> None:
-    """End a process and all it started: asked first, as by Ctrl-C, then told, then made to."""
-    for number, seconds in ((signal.SIGINT, 30.0), (signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0)):
+    """End ``dagster dev`` and all it started: it is asked first, then its whole group is told.
+
+    Webserver, daemon and code server are its children; one that is busy may outlive it.
+    """
+    if leader.poll() is None:
+        leader.terminate()
+        try:
+            leader.wait(15)
+        except subprocess.TimeoutExpired:
+            say("it takes its time ...")
+    for number, seconds in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
         try:
             os.killpg(leader.pid, number)
             until = time.monotonic() + seconds
