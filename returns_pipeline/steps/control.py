@@ -79,11 +79,11 @@ def _held_gates(connection: sa.Connection, rt: Runtime, now: datetime) -> Raised
         sa.select(*_ITEM, gates.exception, gates.reason, gates.since_at, gates.gate)
         .join_from(t.gates, t.return_items, gates.unit_key == t.return_items.c.unit_key)
         .where(~gates.is_cleared, gates.exception != "", t.return_items.c.is_open)
-        .order_by(gates.unit_key, gates.gate)
     )
     seen: set[tuple[str, str]] = set()
     grace = now - rt.policy.ages.disposition_grace
-    for row in connection.execute(query):
+    # Sorted here: for the order's sake SQLite would walk through all gates there ever were.
+    for row in sorted(connection.execute(query), key=lambda row: (row.unit_key, row.gate)):
         if row.exception == "DISPOSITION_MISSING" and row.since_at > grace:
             continue
         if (row.exception, row.unit_key) in seen:

@@ -126,6 +126,7 @@ _partial(
     "ix_watch_list_due",
     watch_list.c.priority,
     watch_list.c.due_at,
+    watch_list.c.order_key,
     where="is_active",
     on_sqlite="is_active = 1",
 )
@@ -413,7 +414,7 @@ _partial(
 )
 _partial(
     "ix_stock_adjustments_unledgered",
-    stock_adjustments.c.unit_key,
+    stock_adjustments.c.id,
     where="NOT is_ledgered",
     on_sqlite="is_ledgered = 0",
 )
@@ -460,7 +461,7 @@ refunds_due = Table(
 _partial("ix_refunds_due_open", refunds_due.c.business_date, where=_in("state", UNPAID_REFUND))
 _partial(
     "ix_refunds_due_unledgered",
-    refunds_due.c.unit_key,
+    refunds_due.c.id,
     where="NOT is_ledgered",
     on_sqlite="is_ledgered = 0",
 )

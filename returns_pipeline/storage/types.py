@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import sqlalchemy as sa
@@ -16,6 +17,7 @@ Select: TypeAlias = "sa.Select[*tuple[Any, ...]]"
 _SQLITE_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 
+@lru_cache(maxsize=65_536)  # of a bulk of rows most instants repeat
 def instant_text(at: datetime) -> str:
     """An aware instant as the fixed-width UTC text SQLite keeps; text order is time order."""
     if at.tzinfo is None:

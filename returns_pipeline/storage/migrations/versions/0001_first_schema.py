@@ -106,7 +106,7 @@ def _evidence() -> None:
     _partial(
         "ix_watch_list_due",
         "watch_list",
-        ["priority", "due_at"],
+        ["priority", "due_at", "order_key"],
         where="is_active",
         on_sqlite="is_active = 1",
     )
@@ -382,7 +382,7 @@ def _decisions() -> None:
     _partial(
         "ix_stock_adjustments_unledgered",
         "stock_adjustments",
-        ["unit_key"],
+        ["id"],
         where="NOT is_ledgered",
         on_sqlite="is_ledgered = 0",
     )
@@ -452,7 +452,7 @@ def _decisions() -> None:
     _partial(
         "ix_refunds_due_unledgered",
         "refunds_due",
-        ["unit_key"],
+        ["id"],
         where="NOT is_ledgered",
         on_sqlite="is_ledgered = 0",
     )
