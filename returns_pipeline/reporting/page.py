@@ -185,8 +185,8 @@ def _panels(report: DayReport) -> str:
         (
             _panel("Received units: where they stand now", _bars(received)),
             _panel("Restocked, by location", _bars(places)),
-            _panel("Held, and why", _bars(reasons)),
             _panel("Refunds", _list(refunds)),
+            _panel("Held, and why", _bars(reasons)),
             _panel("Exceptions, by owner", _list(owners)),
             _panel("Open balances at the day's end", _list(balances)),
             _panel("The last two weeks: received and restocked", _weeks(report.history)),

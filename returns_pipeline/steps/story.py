@@ -242,7 +242,7 @@ def _decided(item: Mapping[str, Any]) -> Iterator[Moment]:
 
 def _moved(item: Mapping[str, Any]) -> Iterator[Moment]:
     for row in item["stock_adjustments"]:
-        place = row.get("location") or row["location_id"]
+        place = row["location"]
         yield Moment(row["created_at"], "stock", f"{row['kind']} of {row['sku']} to {place} due")
         if row["posted_at"]:
             text = f"posted to {place} with RMA {row['rma_header_id']}"
