@@ -43,10 +43,10 @@ ui: $(STAMP)  ## the Dagster UI on the demo's data, schedules on, until Ctrl-C
 	@$(BIN)/returns-pipeline ui
 
 test: $(STAMP)  ## every test, with branch coverage
-	$(BIN)/python -m pytest -q -n auto --cov --cov-report=term
+	$(BIN)/python -m pytest -q -n auto --dist loadgroup --cov --cov-report=term
 
 quick: $(STAMP)  ## the tests without those that take seconds
-	$(BIN)/python -m pytest -q -n auto -m "not slow"
+	$(BIN)/python -m pytest -q -n auto --dist loadgroup -m "not slow"
 
 lint: $(STAMP)  ## style, types, import contracts
 	$(BIN)/ruff format --check returns_pipeline returns_pipeline_tests benchmarks
@@ -57,3 +57,12 @@ lint: $(STAMP)  ## style, types, import contracts
 format: $(STAMP)  ## set the code out
 	$(BIN)/ruff format returns_pipeline returns_pipeline_tests benchmarks
 	$(BIN)/ruff check --fix returns_pipeline returns_pipeline_tests benchmarks
+
+# dlt is only measured against: it has an environment and a lock file of its own.
+bench: $(STAMP) .venv-bench/.installed  ## what it costs, beside dlt and as history grows: a quarter of an hour or more
+	$(BIN)/python -m benchmarks
+
+.venv-bench/.installed: benchmarks/requirements-bench.lock
+	@test -x .venv-bench/bin/python || "$(PYTHON)" -m venv .venv-bench
+	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	@touch $@

@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import sqlalchemy as sa
 
@@ -30,7 +30,7 @@ class Databases:
         self._stack = ExitStack()
         self._names = count()
 
-    def __enter__(self) -> Databases:
+    def __enter__(self) -> Self:
         name = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="returns-bench-"))
         self.folder = Path(name)
         self.folder.chmod(0o755)  # PostgreSQL runs as another user when this one is root

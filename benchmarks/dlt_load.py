@@ -31,8 +31,8 @@ def _credentials(database_url: str) -> dict[str, object]:
 def main(database_url: str, vendor: str, scratch: str, disposition: str = "merge") -> None:
     os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
     os.environ["RUNTIME__LOG_LEVEL"] = "CRITICAL"
-    import dlt
-    from dlt.sources.rest_api import rest_api_source
+    import dlt  # noqa: PLC0415 (reads its settings when imported)
+    from dlt.sources.rest_api import rest_api_source  # noqa: PLC0415
 
     if database_url.startswith("sqlite"):
         destination = dlt.destinations.sqlalchemy(credentials=database_url)
@@ -62,9 +62,10 @@ def main(database_url: str, vendor: str, scratch: str, disposition: str = "merge
     )
     pipeline.run(source)
     total = time.perf_counter() - began
-    with pipeline.sql_client() as client, client.execute_query(
-        "SELECT count(*) FROM return_items"
-    ) as cursor:
+    with (
+        pipeline.sql_client() as client,
+        client.execute_query("SELECT count(*) FROM return_items") as cursor,
+    ):
         rows = cursor.fetchone()[0]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"total": total, "peak_mb": peak, "rows": rows}))

@@ -84,7 +84,9 @@ def _base(connection: sa.Connection, tables: list[sa.Table], copies: int) -> Non
         connection.exec_driver_sql(
             f"CREATE TEMPORARY TABLE base_{table.name} AS SELECT * FROM {table.name}"
         )
-    connection.exec_driver_sql("CREATE TEMPORARY TABLE copies (n INTEGER, prefix TEXT, days INTEGER)")
+    connection.exec_driver_sql(
+        "CREATE TEMPORARY TABLE copies (n INTEGER, prefix TEXT, days INTEGER)"
+    )
     step = 2**32 // copies
     connection.execute(
         sa.text("INSERT INTO copies VALUES (:n, :prefix, :days)"),

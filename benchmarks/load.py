@@ -11,7 +11,9 @@ import sqlalchemy as sa
 
 from benchmarks.process import Phases
 from benchmarks.runtime import runtime
+from returns_pipeline.schemas import check
 from returns_pipeline.steps import capture, derive
+from returns_pipeline.storage import frames
 from returns_pipeline.storage import tables as t
 
 
@@ -22,6 +24,10 @@ def main(database_url: str, vendor: str) -> None:
             capture.return_payloads(rt)
         with phases.phase("derive"):
             derive.returns(rt)
+        with phases.phase("check"), rt.engine.connect() as connection:
+            verdict = check("return_items", frames.read(connection, t.return_items))
+        if not verdict.passed:
+            sys.exit(f"return_items: {verdict}")
         with rt.engine.connect() as connection:
             rows = connection.execute(
                 sa.select(sa.func.count()).select_from(t.return_items)

@@ -1,0 +1,211 @@
+"""``make bench``: every measurement, one run, a table on the terminal and ``docs/benchmarks.md``.
+
+Smaller sizes for a quick look: ``python -m benchmarks --items 10000 --history 100000``. The file
+says with which sizes it was made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.databases import KINDS, Databases
+from benchmarks.history import multiply
+from benchmarks.life import NEW_UNITS
+from benchmarks.merchant import POLICY
+from benchmarks.pages import serving
+from benchmarks.process import PROJECT, measured
+
+_REPORT = PROJECT / "docs" / "benchmarks.md"
+_BASE = 250  # orders whose lives a history is made of
+
+
+class Report:
+    """Prints while it is written, and keeps it for the file."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, *lines: str) -> None:
+        self.lines.extend(lines)
+        print(*lines, sep="\n", flush=True)
+
+    def table(self, head: list[str], rows: list[list[str]]) -> None:
+        self.say("", " | ".join(["", *head, ""]).strip())
+        self.say("|" + " --- |" * len(head))
+        self.say(*(" | ".join(["", *row, ""]).strip() for row in rows), "")
+
+
+def loading(report: Report, databases: Databases, dlt: str, items: int, repeats: int) -> None:
+    """Pages over HTTP into validated tables, beside dlt."""
+    rows = []
+    with serving(items) as (vendor, size):
+        report.say(f"## {items:,} return items over HTTP into tables ({size / 1e6:.0f} MB)")
+        for kind in KINDS:
+            ours, theirs = [], []
+            for _ in range(repeats):
+                with databases.fresh(kind) as url:
+                    ours.append(measured("-m", "benchmarks.load", url, vendor))
+                with databases.fresh(kind, migrated=False) as url:
+                    with tempfile.TemporaryDirectory() as scratch:
+                        arguments = ("benchmarks/dlt_load.py", url, vendor, scratch)
+                        theirs.append(measured(*arguments, python=dlt))
+            for one in (*ours, *theirs):
+                if one["rows"] != items:
+                    sys.exit(f"{one['rows']} of {items} rows arrived")
+            mine, other = _median(ours), _median(theirs)
+            rows.append(
+                [
+                    kind,
+                    *(_seconds(mine[phase]) for phase in ("read and keep", "derive", "check")),
+                    _seconds(mine["total"]),
+                    f"{mine['peak_mb']:.0f} MB",
+                    _seconds(other["total"]),
+                    f"{other['peak_mb']:.0f} MB",
+                    f"**{other['total'] / mine['total']:.1f}**",
+                ]
+            )
+    head = ["", "read and keep", "derive", "check", "whole", "peak", "dlt", "its peak", "times"]
+    report.table(head, rows)
+
+
+def computing(report: Report, databases: Databases, sizes: list[int]) -> None:
+    """From kept payloads to computed adjustments."""
+    report.say("## From kept payloads to computed stock adjustments")
+    rows = []
+    for kind in KINDS:
+        for units in sizes:
+            with databases.fresh(kind) as url:
+                found = measured("-m", "benchmarks.compute", url, str(units))
+            if found["computed"] != units:
+                sys.exit(f"{found['computed']} of {units} adjustments were computed")
+            rate = f"**{units / found['total']:,.0f}**"
+            rows.append(
+                [
+                    kind,
+                    f"{units:,}",
+                    *(_seconds(found[p]) for p in ("returns", "receipts", "matches")),
+                    *(_seconds(found[p]) for p in ("dispositions", "adjustments")),
+                    rate,
+                    f"{found['peak_mb']:.0f} MB",
+                ]
+            )
+    head = ["", "units", "returns", "receipts", "matches", "dispositions", "adjustments"]
+    report.table([*head, "units a second", "peak"], rows)
+
+
+def ticking(report: Report, databases: Databases, policy: str, history: int) -> None:
+    """A tick over a small and a large history."""
+    small = 10_000
+    report.say(f"## What a tick costs over {small:,} and over {history:,} historic units")
+    rows, steps = [], []
+    for kind in KINDS:
+        with databases.fresh(kind) as base:
+            vendors = str(databases.folder / f"vendors-{kind}")
+            measured("-m", "benchmarks.life", base, str(_BASE), policy, vendors)
+            found = []
+            for units in (small, history):
+                with databases.copy(base) as url:
+                    multiply(url, units // _BASE - 1)
+                    found.append(measured("-m", "benchmarks.ticks", url, vendors, policy))
+        for what, title in (("quiet", "nothing new"), ("busy", f"{NEW_UNITS} units received")):
+            before, after = (one[what] for one in found)
+            times = f"**{after['total'] / before['total']:.2f}**"
+            totals = [_seconds(one["total"]) for one in (before, after)]
+            rows.append([kind, title, *totals, times, f"{found[1]['peak_mb']:.0f} MB"])
+            slower = sorted(before, key=lambda name: before[name] - after[name])
+            steps.extend(
+                [kind, title, name, f"{before[name] * 1000:.0f}", f"{after[name] * 1000:.0f}"]
+                for name in [name for name in slower if name != "total"][:3]
+            )
+    report.table(["", "tick", f"{small:,}", f"{history:,}", "times", "peak"], rows)
+    report.say("The steps that grew most, in ms:")
+    report.table(["", "tick", "step", f"{small:,}", f"{history:,}"], steps)
+
+
+_STOCK = {"CreateRMABooking", "ActionRMABooking"}
+_MONEY = {"CreateRefund", "ActionRefund"}
+
+
+def calling(report: Report, databases: Databases, policy: str, orders: int) -> None:
+    """Vendor calls over the whole life of returned orders."""
+    report.say(f"## Vendor calls for {orders:,} returned orders, mirror to paid refund")
+    with databases.fresh("SQLite") as url:
+        found = measured("-m", "benchmarks.life", url, str(orders), policy)
+    calls: dict[str, int] = found["calls"]
+    linnworks = {n.partition(".")[2]: c for n, c in calls.items() if n.startswith("linnworks.")}
+    stock = sum(linnworks.get(name, 0) for name in _STOCK) / orders
+    money = sum(linnworks.get(name, 0) for name in _MONEY) / orders
+    refund_reads = linnworks.get("GetRefundHeadersByOrderId", 0) / orders
+    reads = (sum(linnworks.values()) / orders) - stock - money - refund_reads
+    report.say(
+        "",
+        f"- Linnworks, stock: **{stock:.2f} writes** and **{reads:.2f} reads** an order;",
+        f"- Linnworks, money: {money:.2f} writes and {refund_reads:.2f} reads an order "
+        "(each refund looks at the order's refunds first);",
+        f"- Happy Returns: {calls.get('happy_returns.return', 0) / orders:.2f} look-ups an order "
+        "in six unpaced syncs, which ask for every watched order each time.",
+    )
+    report.table(["call", "times"], [[name, str(n)] for name, n in sorted(calls.items())])
+    report.say(f"Peak memory {found['peak_mb']:.0f} MB, the sandbox in the same process included.")
+
+
+def _median(found: list[dict[str, Any]]) -> dict[str, float]:
+    return {name: statistics.median(one[name] for one in found) for name in found[0]}
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.2f} s"
+
+
+def main() -> None:
+    """Measure all, or the parts that are named."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks")
+    parser.add_argument("parts", nargs="*", help="of: loading computing calling ticking")
+    parser.add_argument("--items", type=int, default=100_000)
+    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--units", type=int, nargs="+", default=[10_000, 100_000])
+    parser.add_argument("--orders", type=int, default=1_000)
+    parser.add_argument("--history", type=int, default=1_000_000)
+    parser.add_argument("--dlt", default=str(PROJECT / ".venv-bench" / "bin" / "python"))
+    parser.add_argument("--report", type=Path, default=_REPORT)
+    asked = parser.parse_args()
+    report = Report()
+    load = os.getloadavg()
+    report.say(
+        "# Benchmarks",
+        "",
+        f"Made by `make bench` (`python -m benchmarks {' '.join(sys.argv[1:])}`".rstrip() + "`) on "
+        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC.",
+        f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, "
+        f"{os.cpu_count()} cores; load before it began {load[0]:.1f} (1 min), {load[1]:.1f} (5 min):",
+        "above 0.5 other work ran beside it, and ratios tell more than seconds.",
+        "",
+    )
+    parts = asked.parts or ["loading", "computing", "calling", "ticking"]
+    with Databases() as databases:
+        policy = databases.folder / "policy.toml"
+        policy.write_text(POLICY, "utf-8")
+        for part in parts:
+            if part == "loading":
+                loading(report, databases, asked.dlt, asked.items, asked.repeats)
+            elif part == "computing":
+                computing(report, databases, asked.units)
+            elif part == "calling":
+                calling(report, databases, str(policy), asked.orders)
+            elif part == "ticking":
+                ticking(report, databases, str(policy), asked.history)
+            else:
+                parser.error(f"no part {part!r}")
+    asked.report.write_text("\n".join(report.lines).rstrip() + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
