@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from returns_pipeline.domain.calendar import business_date
 from returns_pipeline.domain.model import (
     Cleared,
     Decided,
@@ -70,6 +71,17 @@ def is_late(unit: Unit, order: Order, policy: Policy) -> bool:
     if begun is None or order.despatched_at is None:
         return False
     return begun.at > order.despatched_at + policy.gate.return_window
+
+
+def is_before_start(unit: Unit, policy: Policy) -> bool:
+    """Whether the return was begun before the day from which this program acts.
+
+    Such returns were dealt with by people, or by what this program replaces.
+    """
+    begun = evidence(unit, Stage.STARTED)
+    if policy.gate.act_from is None or begun is None:
+        return False
+    return business_date(begun.at, policy.merchant.time_zone) < policy.gate.act_from
 
 
 def stock_gate(

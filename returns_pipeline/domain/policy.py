@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 
 from returns_pipeline.domain.model import (
     Disposition,
@@ -73,6 +73,7 @@ class GatePolicy:
     refund_requires_approval: bool
     returnless: Stage
     return_window: timedelta  # from despatch to the start of the return
+    act_from: date | None = None  # returns begun earlier are somebody else's; None: all are ours
 
 
 @dataclass(frozen=True, slots=True)

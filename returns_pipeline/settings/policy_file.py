@@ -274,6 +274,7 @@ def _gate(table: Table) -> GatePolicy | None:
         "refund_by_dropoff", lambda v, w: _proof(v, w, table.problems), by=fold
     )
     return_window = table.duration("return_window")
+    act_from = table.day("act_from")
     if stock and refund and exchange and returnless:
         policy = GatePolicy(
             stock=stock,
@@ -283,6 +284,7 @@ def _gate(table: Table) -> GatePolicy | None:
             refund_requires_approval=approval,
             returnless=returnless,
             return_window=return_window,
+            act_from=act_from,
         )
     table.done()
     return policy

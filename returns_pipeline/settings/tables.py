@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Collection
-from datetime import timedelta
+from datetime import date, timedelta
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -101,6 +101,16 @@ class Table:
         """A duration: minutes, hours or days."""
         value = self._take(key, str, 'a duration such as "30m", "48h" or "7d"')
         return self._duration(key, value) if value is not None else timedelta()
+
+    def day(self, key: str) -> date | None:
+        """A date, or nothing where the text is empty."""
+        what = 'a date such as "2026-12-01", or ""'
+        text = self._take(key, str, what)
+        try:
+            return date.fromisoformat(text) if text else None
+        except ValueError:
+            self.wrong(key, f"{what}, not {text!r}")
+            return None
 
     def durations(self, key: str) -> tuple[timedelta, ...]:
         """A list of durations, one at least, the shortest first."""

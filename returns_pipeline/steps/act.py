@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from returns_pipeline.dispatch import intend, kinds
 from returns_pipeline.dispatch.protocol import Dispatcher
+from returns_pipeline.domain.model import Executor
 from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.engine import reading
@@ -44,7 +45,7 @@ def refunds(rt: Runtime, day: date | None = None) -> dict[str, int]:
     if not rt.live:
         return _shadow(rt, t.refunds_due)
     intended = 0
-    if day is not None:
+    if day is not None and rt.policy.refunds.executor is Executor.LINNWORKS:
         with reading(rt.engine) as connection:
             query = sa.select(t.batches.c.batch_id).where(t.batches.c.business_date == day)
             ids = list(connection.execute(query).scalars())

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -38,14 +39,18 @@ _SHIPMENTS_READ = "happy_returns.shipments"
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One payload of a vendor, its personal data already dropped."""
+    """One payload of a vendor.
+
+    ``redacted`` gives what is stored of it: the body without personal data, and the names of
+    the fields nobody knows. It is asked only where the hash is new: most payloads of a poll
+    say nothing new.
+    """
 
     source: str
     key: str
     hash: str
-    body: bytes
     fetched_at: datetime
-    unknown_fields: str = ""
+    redacted: Callable[[], tuple[bytes, str]]
 
 
 def store(connection: sa.Connection, payloads: Iterable[Received], *, run_id: str) -> int:
@@ -63,8 +68,9 @@ def store(connection: sa.Connection, payloads: Iterable[Received], *, run_id: st
             t.raw_payloads,
             ("source", "key", "hash", "body", "fetched_at", "run_id", "unknown_fields"),
             [
-                (p.source, p.key, p.hash, p.body.decode(), p.fetched_at, run_id, p.unknown_fields)
+                (p.source, p.key, p.hash, body.decode(), p.fetched_at, run_id, unknown)
                 for p in new
+                for body, unknown in [p.redacted()]
             ],
         )
         upsert(
@@ -135,7 +141,8 @@ def _order_payload(raw: Any, source: str, now: datetime) -> Received:
         # Its id is kept and its name called (SCHEMA_DRIFT); the other orders go on.
         key = lw.order_id(content)
         body, drift = json.dumps({"OrderId": key}).encode(), f"(order {key}: {error})"
-    return Received(source, lw.order_id(content), lw.content_hash(body), body, now, drift)
+    redacted = (body, drift)
+    return Received(source, lw.order_id(content), lw.content_hash(body), now, lambda: redacted)
 
 
 def missing_orders(rt: Runtime) -> dict[str, int]:
@@ -227,9 +234,14 @@ def _unit_payloads(raws: Iterable[Any], source: str, rt: Runtime, now: datetime)
     keys = hr.unit_keys(contents, rt.policy.happy_returns)
     found = []
     for key, content in zip(keys, contents, strict=True):
-        body, unknown = hr.redact(content, rt.policy.happy_returns.fields)
-        found.append(Received(source, key, hr.content_hash(content), body, now, "\n".join(unknown)))
+        redacted = partial(_without_personal, content, rt.policy.happy_returns.fields)
+        found.append(Received(source, key, hr.content_hash(content), now, redacted))
     return found
+
+
+def _without_personal(content: bytes, fields: Mapping[str, str]) -> tuple[bytes, str]:
+    body, unknown = hr.redact(content, fields)
+    return body, "\n".join(unknown)
 
 
 def _questions(connection: sa.Connection, rt: Runtime, now: datetime) -> list[tuple[str, str]]:

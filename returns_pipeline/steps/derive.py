@@ -8,12 +8,14 @@ is ``decide``'s.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from itertools import groupby
 from typing import Any
 
 import sqlalchemy as sa
 
+from returns_pipeline.domain import gate as gate_rules
 from returns_pipeline.domain import lifecycle
 from returns_pipeline.domain.calendar import business_date
 from returns_pipeline.domain.model import Unit
@@ -214,34 +216,92 @@ _WATCH_COLUMNS = (
 
 
 def returns(rt: Runtime) -> dict[str, int]:
-    """Derive returns, their units (one row a physical unit) and what newly happened."""
+    """Derive returns, their units (one row a physical unit) and what newly happened.
+
+    Under a policy that is new, what could not be read before is read again first: a name
+    or code that was added lets its units go on by themselves.
+    """
     now = rt.now()
-    changed = seen = 0
-    for found in _new_payloads(rt, "derived.returns", (RETURN, OUTBOUND)):
-        told = list(_told(found, rt))
+    again = _unread_before(rt)
+    changed = 0
+    if again:
         with rt.engine.begin() as connection:
-            before = records.units_by_key(connection, {unit.unit_key for unit, _ in told})
-            after: dict[str, Unit] = {}
-            events: list[tuple[Any, ...]] = []
-            for unit, raw_id in told:
-                known = after.get(unit.unit_key) or before.get(unit.unit_key)
-                merged = lifecycle.merge(known, unit) if known else unit
-                events.extend(
-                    (unit.unit_key, kind, at, str(precision), detail, now, raw_id)
-                    for kind, at, precision, detail in lifecycle.events(known, merged)
-                )
-                after[unit.unit_key] = merged
-            fresh = [unit for key, unit in after.items() if before.get(key) != unit]
-            records.write_units(connection, fresh, now=now)
-            _write_returns(connection, found, fresh, rt, now)
-            columns = ("unit_key", "kind", "at", "precision", "detail", "seen_at", "raw_id")
-            upsert(connection, t.unit_events, columns, events)
-            _watch_open(connection, fresh, rt, now)
+            changed = _derive_units(connection, again, rt, now, afresh=True)
+            records.move_watermark(connection, _read_under(rt), now=now, at=now)
+    seen = len(again)
+    for found in _new_payloads(rt, "derived.returns", (RETURN, OUTBOUND)):
+        with rt.engine.begin() as connection:
+            changed += _derive_units(connection, found, rt, now)
             records.move_watermark(connection, "derived.returns", now=now, position=found[-1].id)
-        changed += len(fresh)
         seen += len(found)
         rt.progress(f"returned units: {seen} derived")
     return {"read": seen, "changed": changed}
+
+
+def _read_under(rt: Runtime) -> str:
+    return f"derived.returns.{rt.policy.hash[:16]}"
+
+
+def _unread_before(rt: Runtime) -> list[Any]:
+    """The last payloads of units that could not be read whole, once for each policy."""
+    raw, heads, items = t.raw_payloads.c, t.payload_heads.c, t.return_items.c
+    query = (
+        sa.select(raw.id, raw.source, raw.key, raw.hash, raw.body, raw.fetched_at)
+        .join_from(t.return_items, t.raw_payloads, raw.key == items.unit_key)
+        .join(
+            t.payload_heads,
+            sa.and_(heads.source == raw.source, heads.key == raw.key, heads.hash == raw.hash),
+        )
+        .where(items.problems != "", raw.source.in_((RETURN, OUTBOUND)))
+        .order_by(raw.id)
+    )
+    with reading(rt.engine) as connection:
+        if records.watermark(connection, _read_under(rt)) is not None:
+            return []
+        return list(connection.execute(query))
+
+
+def _derive_units(
+    connection: sa.Connection,
+    found: list[Any],
+    rt: Runtime,
+    now: datetime,
+    *,
+    afresh: bool = False,
+) -> int:
+    """Merge payloads into their units; how many units changed.
+
+    Args:
+        connection: Inside the caller's transaction.
+        found: Rows of ``raw_payloads``, in the order they were stored.
+        rt: The run.
+        now: Its instant.
+        afresh: Whether what could not be read of these units before is forgotten first.
+    """
+    told = list(_told(found, rt))
+    before = records.units_by_key(connection, {unit.unit_key for unit, _ in told})
+    after: dict[str, Unit] = {}
+    if afresh:
+        after = {key: replace(unit, problems=()) for key, unit in before.items()}
+    events: list[tuple[Any, ...]] = []
+    for unit, raw_id in told:
+        known = after.get(unit.unit_key) or before.get(unit.unit_key)
+        merged = lifecycle.merge(known, unit) if known else unit
+        events.extend(
+            (unit.unit_key, kind, at, str(precision), detail, now, raw_id)
+            for kind, at, precision, detail in lifecycle.events(known, merged)
+        )
+        after[unit.unit_key] = merged
+    fresh = [unit for key, unit in after.items() if before.get(key) != unit]
+    ours = [unit for unit in fresh if not gate_rules.is_before_start(unit, rt.policy)]
+    others = [unit for unit in fresh if gate_rules.is_before_start(unit, rt.policy)]
+    records.write_units(connection, ours, now=now)
+    records.write_units(connection, others, now=now, is_open=False)
+    _write_returns(connection, found, fresh, rt, now)
+    columns = ("unit_key", "kind", "at", "precision", "detail", "seen_at", "raw_id")
+    upsert(connection, t.unit_events, columns, events)
+    _watch_open(connection, ours, rt, now)
+    return len(fresh)
 
 
 def _told(found: list[Any], rt: Runtime) -> Iterator[tuple[Unit, int]]:

@@ -32,6 +32,7 @@ from returns_pipeline.domain.model import (
     Unit,
 )
 from returns_pipeline.reporting import journal as journal_files
+from returns_pipeline.settings import SettingsError
 from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
@@ -294,6 +295,8 @@ def seal(rt: Runtime, day: date) -> CloseResult:
     postings(rt)
     sealed = []
     with rt.engine.begin() as connection:
+        _refuse_rehearsal(connection, rt, now)
+        _declare_executor(connection, rt)
         already = _batches_of(connection, day)
         waiting: dict[tuple[str, str], list[Any]] = defaultdict(list)
         columns = t.postings.c
@@ -328,6 +331,38 @@ def seal(rt: Runtime, day: date) -> CloseResult:
             update=(),
         )
     return CloseResult(day, tuple(sealed), tuple(already))
+
+
+_REHEARSED = "shadow.sealed"
+
+
+def _refuse_rehearsal(connection: sa.Connection, rt: Runtime, now: datetime) -> None:
+    """Keep what shadow mode sealed from ever being paid: live begins on a database of its own.
+
+    Raises:
+        SettingsError: In live mode, where shadow mode has sealed a day in this database.
+    """
+    if not rt.live:
+        records.move_watermark(connection, _REHEARSED, now=now, at=now)
+    elif records.watermark(connection, _REHEARSED) is not None:
+        problem = (
+            "this database holds days that were closed in shadow mode, and live mode would pay "
+            "them: begin live on a new database (RETURNS_DATABASE_URL, `db upgrade`)"
+        )
+        raise SettingsError([problem])
+
+
+def _declare_executor(connection: sa.Connection, rt: Runtime) -> None:
+    """Let what is not in a batch yet be paid by whoever the policy declares now."""
+    declared = rt.policy.refunds.executor
+    due = t.refunds_due.c
+    if declared is not None:
+        connection.execute(
+            sa.update(t.refunds_due)
+            .where(due.state == "due", due.tender == RefundType.REFUND.value)
+            .where(due.executor != declared.value)
+            .values(executor=declared.value)
+        )
 
 
 def _refuse_unusual(rows: list[Any], rt: Runtime) -> None:

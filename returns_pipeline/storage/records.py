@@ -183,9 +183,22 @@ def units_of_orders(connection: sa.Connection, order_keys: Iterable[str]) -> lis
     return [unit_of(row) for row in found]
 
 
-def write_units(connection: sa.Connection, units: Collection[Unit], *, now: datetime) -> None:
-    """Insert or overwrite units; each is open again, since something about it is new."""
-    rows = [(*unit_row(unit), now, now, True) for unit in units]
+def write_units(
+    connection: sa.Connection,
+    units: Collection[Unit],
+    *,
+    now: datetime,
+    is_open: bool = True,
+) -> None:
+    """Insert or overwrite units; they are open again, since something about them is new.
+
+    Args:
+        connection: Inside the caller's transaction.
+        units: Whole.
+        now: The instant of the change.
+        is_open: Whether anything may be owed to them at all.
+    """
+    rows = [(*unit_row(unit), now, now, is_open) for unit in units]
     upsert(connection, t.return_items, _WRITTEN, rows, key=("unit_key",), update=_UPDATED)
 
 
@@ -222,6 +235,7 @@ _ORDER = (
     t.orders.c.postage_minor,
     t.orders.c.postage_vat_minor,
     t.orders.c.payment_method,
+    t.orders.c.processed_at,
 )
 _LINE = (
     t.order_lines.c.row_id,
@@ -247,7 +261,10 @@ def _with_lines(connection: sa.Connection, headers: Sequence[Row]) -> list[Order
     ids = [header[0] for header in headers]
     for row in in_chunks(connection, query, t.order_lines.c.order_id, ids):
         lines[row[1]].append(OrderLine(*row))
-    return [Order(*(*header, tuple(lines[header[0]]))) for header in headers]
+    return [
+        Order(*(*header[:-1], tuple(lines[header[0]]), header[-1]))  # as declared
+        for header in headers
+    ]
 
 
 def orders_by_id(connection: sa.Connection, ids: Iterable[str]) -> dict[str, Order]:
