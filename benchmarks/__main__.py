@@ -53,10 +53,12 @@ def loading(report: Report, databases: Databases, dlt: str, items: int, repeats:
             for _ in range(repeats):
                 with databases.fresh(kind) as url:
                     ours.append(measured("-m", "benchmarks.load", url, vendor))
-                with databases.fresh(kind, migrated=False) as url:
-                    with tempfile.TemporaryDirectory() as scratch:
-                        arguments = ("benchmarks/dlt_load.py", url, vendor, scratch)
-                        theirs.append(measured(*arguments, python=dlt))
+                with (
+                    databases.fresh(kind, migrated=False) as url,
+                    tempfile.TemporaryDirectory() as scratch,
+                ):
+                    arguments = ("benchmarks/dlt_load.py", url, vendor, scratch)
+                    theirs.append(measured(*arguments, python=dlt))
             for one in (*ours, *theirs):
                 if one["rows"] != items:
                     sys.exit(f"{one['rows']} of {items} rows arrived")
@@ -182,10 +184,11 @@ def main() -> None:
     report.say(
         "# Benchmarks",
         "",
-        f"Made by `make bench` (`python -m benchmarks {' '.join(sys.argv[1:])}`".rstrip() + "`) on "
-        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC.",
+        f"Made by `{' '.join(['python -m benchmarks', *sys.argv[1:]])}` (all of it: `make bench`) "
+        f"on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC.",
         f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, "
-        f"{os.cpu_count()} cores; load before it began {load[0]:.1f} (1 min), {load[1]:.1f} (5 min):",
+        f"{os.cpu_count()} cores; load before it began {load[0]:.1f} (1 min), "
+        f"{load[1]:.1f} (5 min):",
         "above 0.5 other work ran beside it, and ratios tell more than seconds.",
         "",
     )
