@@ -45,6 +45,8 @@ def run(job: str, what: str, partition_key: str | None = None) -> LaunchResult:
 
     Raises:
         WorkFailed: With the reason and where to look.
+        SettingsError: When the run found that they cannot be used.
+        KeyboardInterrupt: When it was interrupted; its run says so.
     """
     with progress(what) as report:
         report("starting Dagster")
@@ -212,10 +214,15 @@ def _close(day: date, found: Settings) -> dict[str, Any]:
     from returns_pipeline.cli import tables
     from returns_pipeline.steps import account
 
-    run("close_business_day", f"closing {day}", day.isoformat())
+    result = run("close_business_day", f"closing {day}", day.isoformat())
     with session.opened(found.database_url) as engine:
         document = account.closed_day(engine, day)
     stderr.print(tables.closed(document))
+    counts = result.counts.get("batches", {})
+    if counts.get("already") and counts.get("sealed"):
+        say(f"{day}: what came late is sealed in a batch of its own; nothing else changed")
+    elif counts.get("already"):
+        say(f"{day}: sealed already, nothing has come late; nothing changed")
     return document
 
 

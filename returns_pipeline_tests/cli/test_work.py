@@ -123,7 +123,10 @@ def test_a_week_from_poll_to_closed_day(shop: Shop, tmp_path: Path) -> None:
         }
 
     before = shop.sandbox.linnworks_server.vendor.calls.copy()
-    once_more = is_document(shop.at(late, "close-day", batches[0]["origin_date"], "--json"))
+    repeated = shop.at(late, "close-day", batches[0]["origin_date"], "--json")
+    assert repeated.code == 0
+    assert "nothing has come late" in repeated.err
+    once_more = is_document(repeated)
     assert once_more["batches"][0]["hash"] == batches[0]["hash"]
     assert len(once_more["batches"]) == 1
     after = shop.sandbox.linnworks_server.vendor.calls
@@ -155,6 +158,21 @@ def test_a_vendor_that_refuses_fails_the_command_with_the_reason_and_the_run(sho
     assert "Dagster UI" in answer.err
     assert error["run_id"] in answer.err
     assert "99999999" not in answer.err + answer.out
+
+
+def test_ctrl_c_ends_the_command_with_130_and_no_traceback(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from returns_pipeline.defs import launch
+
+    def interrupted(*_args: Any, **_more: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(launch, "launch", interrupted)
+    answer = shop.at(START + timedelta(days=1), "sync", "--json")
+    assert answer.code == 130
+    assert is_document(answer)["error"]["exit_code"] == 130
+    assert "run it again" in answer.err
 
 
 def test_a_day_that_is_not_over_is_not_closed(shop: Shop) -> None:
