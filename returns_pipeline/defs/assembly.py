@@ -4,7 +4,7 @@ import dagster as dg
 
 from returns_pipeline.defs.alerts import SENSORS
 from returns_pipeline.defs.assets import ASSETS
-from returns_pipeline.defs.automation import SCHEDULES
+from returns_pipeline.defs.automation import SCHEDULES, exceptions_after_a_failed_poll
 from returns_pipeline.defs.checks import CHECKS
 from returns_pipeline.defs.jobs import JOBS
 from returns_pipeline.defs.maintenance import prune_poll_runs, prune_schedule
@@ -19,7 +19,7 @@ def assembled() -> dg.Definitions:
         asset_checks=CHECKS,
         jobs=[*JOBS, prune_poll_runs],
         schedules=[*SCHEDULES, prune_schedule],
-        sensors=[*SENSORS, dead_run_recovery],
+        sensors=[*SENSORS, dead_run_recovery, exceptions_after_a_failed_poll],
         resources={"pipeline": Pipeline(), "io_manager": NothingPassed()},
         # A process a step would cost five times the work itself.
         executor=dg.in_process_executor,

@@ -6,7 +6,12 @@ import dagster as dg
 
 from returns_pipeline import settings
 from returns_pipeline.defs import recovery
-from returns_pipeline.defs.jobs import close_business_day, reconcile_returns, sync_returns
+from returns_pipeline.defs.jobs import (
+    close_business_day,
+    reconcile_returns,
+    refresh_exceptions,
+    sync_returns,
+)
 from returns_pipeline.defs.partitions import POLICY, ZONE, business_days
 from returns_pipeline.steps import closing
 from returns_pipeline.steps.runtime import Runtime
@@ -79,6 +84,22 @@ def close_schedule(
 def reconcile_schedule(context: dg.ScheduleEvaluationContext) -> dg.SkipReason | dg.RunRequest:
     """One reconciliation, unless one is under way."""
     return _unless_active(context, reconcile_returns.name)
+
+
+@dg.run_failure_sensor(
+    name="exceptions_after_a_failed_poll",
+    monitored_jobs=[sync_returns],
+    request_job=refresh_exceptions,
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description=(
+        "Refreshes the exception queue when a poll failed: the poll's own refresh comes last, "
+        "and is not reached then."
+    ),
+)
+def exceptions_after_a_failed_poll(context: dg.RunFailureSensorContext) -> dg.RunRequest:
+    """One refresh a failed poll."""
+    return dg.RunRequest(run_key=f"after {context.dagster_run.run_id}")
 
 
 SCHEDULES = (sync_schedule, close_schedule, reconcile_schedule)

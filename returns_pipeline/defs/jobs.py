@@ -1,4 +1,4 @@
-"""The three jobs of the day's work. When each is started is ``automation``'s."""
+"""The jobs of the day's work. When each is started is ``automation``'s."""
 
 import dagster as dg
 
@@ -64,4 +64,15 @@ reconcile_returns = dg.define_asset_job(
     executor_def=dg.in_process_executor,
 )
 
-JOBS = (sync_returns, close_business_day, reconcile_returns)
+refresh_exceptions = dg.define_asset_job(
+    "refresh_exceptions",
+    selection=dg.AssetSelection.assets("exception_queue"),
+    description=(
+        "Brings the exception queue up to date from what is stored, without asking a vendor: "
+        "started by itself when a poll failed, so that its silence is somebody's task too."
+    ),
+    tags=_NOT_AGAIN,
+    executor_def=dg.in_process_executor,
+)
+
+JOBS = (sync_returns, close_business_day, reconcile_returns, refresh_exceptions)

@@ -9,12 +9,15 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
+from returns_pipeline.clients.transport import ContractBroken
 from returns_pipeline.definitions import defs
 from returns_pipeline.defs.automation import (
     close_schedule,
+    exceptions_after_a_failed_poll,
     reconcile_schedule,
     sync_schedule,
 )
+from returns_pipeline.defs.launch import launch
 from returns_pipeline.defs.maintenance import prune, prune_schedule
 from returns_pipeline.defs.partitions import business_days
 from returns_pipeline.defs.recovery import process_tags
@@ -174,3 +177,37 @@ def test_recent_polls_are_kept(local: dg.DagsterInstance) -> None:
     local.report_run_failed(run)
 
     assert prune(local, before=datetime(2026, 1, 1, tzinfo=UTC), limit=10) == 0
+
+
+def test_a_poll_that_fails_has_its_silence_entered_in_the_queue(
+    shop: type[FakeLinnworks],
+    instance: dg.DagsterInstance,
+    store: sa.Engine,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shop, "failing", ContractBroken("GetStockLocations", "moved"))
+    with store.begin() as connection:
+        seed.insert(connection, t.watermarks, name="linnworks.orders", at=seed.ago(hours=2))
+    failed = launch("sync_returns", instance=instance)
+    run = instance.get_run_by_id(failed.run_id)
+    assert run is not None
+    records = instance.get_records_for_run(
+        failed.run_id, of_type=dg.DagsterEventType.RUN_FAILURE
+    ).records
+    event = records[0].event_log_entry.dagster_event
+    assert event is not None
+    context = dg.build_run_status_sensor_context(
+        sensor_name=exceptions_after_a_failed_poll.name,
+        dagster_event=event,
+        dagster_instance=instance,
+        dagster_run=run,
+    ).for_run_failure()
+
+    asked = exceptions_after_a_failed_poll(context)
+    done = launch("refresh_exceptions", instance=instance)
+
+    assert isinstance(asked, dg.RunRequest)
+    assert done.success
+    with store.connect() as connection:
+        codes = connection.execute(sa.select(t.exceptions.c.code)).scalars().all()
+    assert "SOURCE_STALE" in codes

@@ -201,7 +201,8 @@ def test_a_poll_begins_no_refund_and_every_asset_is_in_a_job() -> None:
         job.name: {key.to_user_string() for key in job.selection.resolve(graph)} for job in JOBS
     }
 
-    assert set(by_job) == {"sync_returns", "close_business_day", "reconcile_returns"}
+    daily = {"sync_returns", "close_business_day", "reconcile_returns"}
+    assert set(by_job) == daily | {"refresh_exceptions"}
     assert by_job["close_business_day"] == {"batches", "batch_refunds", "journal_files"}
     assert not by_job["sync_returns"] & by_job["close_business_day"]
     assert set.union(*by_job.values()) == set(SPECS)
