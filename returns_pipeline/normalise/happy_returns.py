@@ -551,13 +551,17 @@ def _instant(value: object, ours: str, problems: list[str]) -> datetime | None:
 _INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}")
 
 
+@lru_cache(maxsize=1024)  # many items share few days
+def _midnight(day: str) -> datetime:
+    return datetime.combine(date.fromisoformat(day), time(), tzinfo=UTC)
+
+
 def _day(value: object, ours: str, problems: list[str]) -> datetime | None:
     if value is None or value == "":
         return None
     try:
         if isinstance(value, str):
-            day = date.fromisoformat(value.strip())
-            return datetime.combine(day, time(), tzinfo=UTC)
+            return _midnight(value.strip())
     except ValueError:
         pass
     problems.append(f"{ours}:not a date")

@@ -35,6 +35,7 @@ ORDER_V1 = "linnworks.order.v1"
 
 _ORDERS_READ = "linnworks.orders"
 _SHIPMENTS_READ = "happy_returns.shipments"
+_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +64,17 @@ def store(connection: sa.Connection, payloads: Iterable[Received], *, run_id: st
     for source, found in by_source.items():
         known = _heads(connection, source, found)
         new = [payload for payload in found.values() if known.get(payload.key) != payload.hash]
-        upsert(
-            connection,
-            t.raw_payloads,
-            ("source", "key", "hash", "body", "fetched_at", "run_id", "unknown_fields"),
-            [
-                (p.source, p.key, p.hash, body.decode(), p.fetched_at, run_id, unknown)
-                for p in new
-                for body, unknown in [p.redacted()]
-            ],
-        )
+        for part in records.chunks(new, _AT_ONCE):  # a backfill's bodies are never all here twice
+            upsert(
+                connection,
+                t.raw_payloads,
+                ("source", "key", "hash", "body", "fetched_at", "run_id", "unknown_fields"),
+                [
+                    (p.source, p.key, p.hash, body.decode(), p.fetched_at, run_id, unknown)
+                    for p in part
+                    for body, unknown in [p.redacted()]
+                ],
+            )
         upsert(
             connection,
             t.payload_heads,

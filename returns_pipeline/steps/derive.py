@@ -288,7 +288,7 @@ def _derive_units(
         known = after.get(unit.unit_key) or before.get(unit.unit_key)
         merged = lifecycle.merge(known, unit) if known else unit
         events.extend(
-            (unit.unit_key, kind, at, str(precision), detail, now, raw_id)
+            (unit.unit_key, kind, at, precision.value, detail, now, raw_id)
             for kind, at, precision, detail in lifecycle.events(known, merged)
         )
         after[unit.unit_key] = merged

@@ -61,14 +61,13 @@ def read(
         query = query.where(where)
     if limit is not None:
         query = query.limit(limit)
-    rows = connection.execute(query).all()[::-1]
-    columns = zip(*rows, strict=True) if rows else [()] * len(table.columns)
-    return pd.DataFrame(
-        {
-            column.name: _series(list(values), fields[column.name])
-            for column, values in zip(table.columns, columns, strict=True)
-        }
-    )
+    rows = connection.execute(query).all()
+    columns = list(zip(*reversed(rows), strict=True)) if rows else [()] * len(table.columns)
+    del rows  # what follows needs as much again
+    series = {}
+    for column in reversed(table.columns):
+        series[column.name] = _series(list(columns.pop()), fields[column.name])
+    return pd.DataFrame({column.name: series[column.name] for column in table.columns}, copy=False)
 
 
 def changed(
