@@ -66,7 +66,7 @@ class Databases:
             engine.dispose()
         yield url
         if kind == "SQLite":
-            for path in self.folder.glob(f"{name}.db*"):
+            for path in self.folder.glob(f"{name}[._]*"):
                 path.unlink()
         else:
             self._administer(f"DROP DATABASE {name} WITH (FORCE)")
