@@ -85,7 +85,7 @@ def _base(connection: sa.Connection, tables: list[sa.Table], copies: int) -> Non
             f"CREATE TEMPORARY TABLE base_{table.name} AS SELECT * FROM {table.name}"
         )
     connection.exec_driver_sql(
-        "CREATE TEMPORARY TABLE copies (n INTEGER, prefix TEXT, days INTEGER)"
+        "CREATE TEMPORARY TABLE copies (n BIGINT, prefix TEXT, days INTEGER)"
     )
     step = 2**32 // copies
     connection.execute(
