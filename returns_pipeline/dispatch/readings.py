@@ -1,24 +1,37 @@
-"""What others did in Linnworks: returns booked and actioned by staff or a channel, in bulk.
+"""What others did in Linnworks, in bulk: returns and refunds of staff or a channel.
 
-One search of a few pages instead of a look at every order. What is read here only says
-where a closer look is due; nothing is decided from it alone.
+One search of a few pages instead of a look at every order. Of returns it only says where a
+closer look is due; nothing is decided from it alone. Of refunds that closer look is taken
+here: the search names no order line.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
 
 import sqlalchemy as sa
 
-from returns_pipeline.clients.linnworks import Linnworks, ReturnRow
+from returns_pipeline.clients.linnworks import (
+    Linnworks,
+    RefundHeader,
+    RefundLine,
+    RefundRow,
+    ReturnRow,
+)
 from returns_pipeline.clients.transport import ContractBroken
+from returns_pipeline.dispatch import refunds
+from returns_pipeline.domain.money import exponent
 from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.bulk import upsert
 from returns_pipeline.storage.engine import reading
 
 _READ = "linnworks.bookings"
+_REFUNDS_READ = "linnworks.refunds"
 # Orders whose returns are still of interest were despatched within the return window.
 _FIRST_WINDOW = timedelta(days=90)
 _COLUMNS = (
@@ -73,16 +86,283 @@ def _values(row: ReturnRow, date_type: str, now: datetime) -> tuple[object, ...]
         (row.fkReturnLocationId or "").lower(),
         row.ReturnQty or 0,
         row.ScrapQty or 0,
-        _instant(row.LastDate) if actioned else None,
+        _instant(row.LastDate, "LastDate") if actioned else None,
         now,
     )
 
 
-def _instant(text: str | None) -> datetime | None:
+def _instant(
+    text: str | None, name: str, method: str = "SearchReturnsRefundsPaged"
+) -> datetime | None:
     if not text:
         return None
     try:
         at = datetime.fromisoformat(text)
     except ValueError as error:
-        raise ContractBroken("SearchReturnsRefundsPaged", "LastDate is no date") from error
+        raise ContractBroken(method, f"{name} is no date") from error
     return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+# --- refunds ----------------------------------------------------------------------
+
+_SEEN = (
+    "refund_row_id",
+    "refund_header_id",
+    "order_id",
+    "row_id",
+    "unit",
+    "quantity",
+    "amount_minor",
+    "currency",
+    "created_at",
+    "is_actioned",
+    "actioned_at",
+    "is_ours",
+    "is_deleted",
+    "read_at",
+)
+_HEADERS = "GetRefundHeadersByOrderId"
+# The look at an order is a call: the first reading of a large account takes some ticks.
+_LOOKS_A_READING = 100
+
+
+@dataclass(slots=True)
+class _Ours:
+    """What tells our refunds of one order from those of others."""
+
+    headers: set[int] = field(default_factory=set)
+    rows: dict[str, int] = field(default_factory=dict)  # refund row id to its header
+    references: set[str] = field(default_factory=set)
+
+    def made(self, header: RefundHeader, line: RefundLine) -> bool:
+        """Whether a line of a refund is ours."""
+        if header.RefundHeaderId in self.headers:
+            return True
+        return bool(self.references & {line.ExternalReference, line.FreeTextOrNote})
+
+
+def read_refunds(
+    engine: sa.Engine,
+    linnworks: Linnworks,
+    *,
+    now: datetime,
+    overlap: timedelta,
+    recheck: bool = False,
+) -> dict[str, int]:
+    """Read the refunds created and sent since the last reading, less an overlap.
+
+    Then the refunds of the orders that have a unit of ours and a refund of somebody else
+    not seen in detail yet: only an order's own refunds name its rows. A unit that was given
+    up is open again when its money turns out to have left.
+
+    Args:
+        engine: The database.
+        linnworks: The account.
+        now: The instant of the reading.
+        overlap: How far before the last reading it begins.
+        recheck: Look again at the orders where a refund of others was not sent yet: it may
+            be gone, which no search tells.
+
+    Raises:
+        VendorError: When it could not be read. What the search found is stored with its
+            watermark before the orders are looked at; those that were not are next time's.
+    """
+    with reading(engine) as connection:
+        last = records.watermark(connection, _REFUNDS_READ)
+    since = (last - overlap) if last else now - _FIRST_WINDOW
+    found: dict[str, RefundRow] = {}
+    for date_type in ("BOOKED", "ACTIONED"):
+        for page in linnworks.refunded_rows(since, now + timedelta(minutes=1), date_type=date_type):
+            found.update((row.pkRefundRowId.lower(), row) for row in page)
+    with engine.begin() as connection:
+        _store_found(connection, found, now)
+        records.move_watermark(connection, _REFUNDS_READ, now=now, at=now)
+        wanted = _unseen(connection, now)
+        if recheck:
+            wanted = list(dict.fromkeys([*wanted, *_unsent(connection)]))
+    for order_id in wanted[:_LOOKS_A_READING]:
+        headers = linnworks.refund_headers(order_id)
+        with engine.begin() as connection:
+            _store_order(connection, order_id, headers, now)
+    return {"refunds_read": len(found), "refunds_seen": min(len(wanted), _LOOKS_A_READING)}
+
+
+def _ours(connection: sa.Connection, order_ids: Iterable[str]) -> dict[str, _Ours]:
+    intents = t.intents.c
+    query = sa.select(intents.subject, intents.reference, intents.state, intents.evidence).where(
+        intents.kind == refunds.CREATE
+    )
+    subjects = {refunds.refund_subject(order_id): order_id for order_id in order_ids}
+    known: dict[str, _Ours] = defaultdict(_Ours)
+    for row in records.in_chunks(connection, query, intents.subject, subjects):
+        ours = known[subjects[row.subject]]
+        ours.references.add(row.reference)
+        if row.state == "confirmed":
+            header_id = row.evidence["header_id"]
+            ours.headers.add(header_id)
+            ours.rows.update((r.lower(), header_id) for r in row.evidence.get("rows", ()) if r)
+    return known
+
+
+def _store_found(connection: sa.Connection, found: dict[str, RefundRow], now: datetime) -> None:
+    """Enter what the search says; of rows known already only whether they were sent."""
+    known = _ours(connection, {row.pkOrderID.lower() for row in found.values()})
+    rows = []
+    for row_id, row in found.items():
+        order_id = row.pkOrderID.lower()
+        created = _instant(row.CreateDate, "CreateDate")
+        actioned = _instant(row.ActionDate, "ActionDate") or created or now
+        header_id = known[order_id].rows.get(row_id) if order_id in known else None
+        rows.append(
+            (
+                row_id,
+                header_id,
+                order_id,
+                None,
+                "",
+                0,
+                0,
+                "",
+                created or now,
+                row.is_actioned,
+                actioned if row.is_actioned else None,
+                header_id is not None,
+                False,
+                now,
+            )
+        )
+    upsert(
+        connection,
+        t.refund_readings,
+        _SEEN,
+        rows,
+        key=("refund_row_id",),
+        update=("is_actioned", "actioned_at", "read_at"),
+    )
+
+
+def _unseen(connection: sa.Connection, now: datetime) -> list[str]:
+    """Orders with a unit of ours that may be waited for, and a refund not seen in detail."""
+    seen, lines = t.refund_readings.c, t.order_lines.c
+    items, matched = t.return_items.c, t.matches.c
+    unit = (
+        sa.select(lines.row_id)
+        .join(t.matches, matched.row_id == lines.row_id)
+        .join(t.return_items, items.unit_key == matched.unit_key)
+        .where(lines.order_id == seen.order_id)
+        .where(sa.or_(items.is_open, items.received_at.is_(None)))
+    )
+    query = (
+        sa.select(seen.order_id, seen.refund_row_id)
+        .where(seen.refund_header_id.is_(None), ~seen.is_deleted)
+        .where(seen.created_at > now - _FIRST_WINDOW, unit.exists())
+        .order_by(seen.created_at, seen.id)
+    )
+    rows = connection.execute(query).all()
+    known = _ours(connection, {row.order_id for row in rows})
+    orders: dict[str, None] = {}
+    for order_id, row_id in rows:
+        # Ours when its answer was lost at first, and settled since.
+        header_id = known[order_id].rows.get(row_id) if order_id in known else None
+        if header_id is None:
+            orders[order_id] = None
+        else:
+            connection.execute(
+                sa.update(t.refund_readings)
+                .where(seen.refund_row_id == row_id)
+                .values(refund_header_id=header_id, is_ours=True)
+            )
+    return list(orders)
+
+
+def _unsent(connection: sa.Connection) -> list[str]:
+    """Orders of open units with a refund of others that was not sent yet, oldest reading first."""
+    seen, items, matched = t.refund_readings.c, t.return_items.c, t.matches.c
+    open_rows = (
+        sa.select(matched.row_id)
+        .join(t.return_items, items.unit_key == matched.unit_key)
+        .where(items.is_open)
+    )
+    query = (
+        sa.select(seen.order_id)
+        .where(seen.row_id.is_not(None), ~seen.is_ours, ~seen.is_deleted)
+        .where(~seen.is_actioned, seen.row_id.in_(open_rows))
+        .order_by(seen.read_at, seen.id)
+    )
+    return list(dict.fromkeys(connection.execute(query).scalars()))
+
+
+def _store_order(
+    connection: sa.Connection, order_id: str, headers: Sequence[RefundHeader], now: datetime
+) -> None:
+    """Enter an order's refunds in detail; what is not among them any more is marked gone."""
+    ours = _ours(connection, [order_id]).get(order_id, _Ours())
+    rows = [
+        _in_detail(header, line, order_id, ours, now)
+        for header in headers
+        for line in header.RefundLines or []
+    ]
+    upsert(connection, t.refund_readings, _SEEN, rows, key=("refund_row_id",))
+    seen = t.refund_readings.c
+    connection.execute(
+        sa.update(t.refund_readings)
+        .where(seen.order_id == order_id, seen.refund_row_id.not_in([row[0] for row in rows]))
+        .values(is_deleted=True, read_at=now)
+    )
+    _open_again(connection, order_id)
+
+
+def _in_detail(
+    header: RefundHeader, line: RefundLine, order_id: str, ours: _Ours, now: datetime
+) -> tuple[object, ...]:
+    if not line.RefundRowId:
+        raise ContractBroken(_HEADERS, "a refund line without its id")
+    created = _instant(header.CreatedDate, "CreatedDate", _HEADERS) or now
+    is_actioned = line.Actioned or bool(header.Actioned)
+    actioned = _instant(line.ActionedDate or header.LastActionDate, "ActionedDate", _HEADERS)
+    row_id = (line.RefundedItem.OrderItemRowId or "") if line.RefundedItem else ""
+    currency = header.Currency or ""
+    return (
+        line.RefundRowId.lower(),
+        header.RefundHeaderId,
+        order_id,
+        row_id.lower() or None,
+        line.RefundedUnit or "",
+        max(0, line.Quantity or 0),
+        _minor(line.Amount, currency),
+        currency,
+        created,
+        is_actioned,
+        (actioned or created) if is_actioned else None,
+        ours.made(header, line),
+        bool(line.Deleted),
+        now,
+    )
+
+
+def _minor(amount: Decimal, currency: str) -> int:
+    """Somebody else's amount in minor units; it may have been typed with more decimals."""
+    try:
+        places = exponent(currency)
+    except ValueError as error:
+        raise ContractBroken(_HEADERS, "a refund without its currency") from error
+    return int(amount.scaleb(places).to_integral_value(ROUND_HALF_UP))
+
+
+def _open_again(connection: sa.Connection, order_id: str) -> None:
+    """Open the units that were given up and for which others sent money."""
+    seen, items, matched = t.refund_readings.c, t.return_items.c, t.matches.c
+    refunded = sa.select(seen.row_id).where(
+        seen.order_id == order_id,
+        seen.row_id.is_not(None),
+        seen.is_actioned,
+        ~seen.is_ours,
+        ~seen.is_deleted,
+    )
+    units = sa.select(matched.unit_key).where(matched.row_id.in_(refunded))
+    connection.execute(
+        sa.update(t.return_items)
+        .where(items.unit_key.in_(units), items.received_at.is_(None))
+        .where(~items.is_open, ~items.is_returnless)
+        .values(is_open=True)
+    )

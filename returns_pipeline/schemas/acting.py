@@ -11,6 +11,7 @@ _KINDS = ("rma_booking", "rma_action", "refund_create", "refund_action", "exchan
 _STATES = ("ready", "sending", "unknown", "confirmed", "refused", "suspense", "withdrawn")
 _SETTLED = ("confirmed", "refused", "suspense", "withdrawn")
 _CLOSED = ("resolved", "auto_resolved")
+_REFUNDED = ("", "Item", "Shipping", "Service", "Additional")
 _ATTEMPT = f.integer("Which attempt, from 1; 0 before the first", 0)
 
 DECLARED = {
@@ -105,5 +106,33 @@ DECLARED = {
             "read_at": f.instant("When it was read"),
         },
         key=("rma_row_id",),
+    ),
+    "refund_readings": f.Declared(
+        {
+            "id": s.ID,
+            "refund_row_id": f.name("Linnworks' refund row"),
+            "refund_header_id": f.integer("The refund it is a row of").or_null,
+            "order_id": s.ORDER_ID,
+            "row_id": s.ROW_ID.means("The order item row it is for; shipping has none").or_null,
+            "unit": f.word("What is refunded; empty until the order's refunds are read", _REFUNDED),
+            "quantity": f.integer("Units of the row; 0 where it does not say", 0),
+            "amount_minor": f.minor("What it gives back; 0 until the order's refunds are read"),
+            "currency": f.word(
+                "ISO 4217; empty until the order's refunds are read", ("", *s.CURRENCY.one_of)
+            ),
+            "created_at": f.instant("When it was created"),
+            "is_actioned": f.flag("Whether the money was sent"),
+            "actioned_at": f.instant("When it was sent").or_null,
+            "is_ours": f.flag("Whether this program made it"),
+            "is_deleted": f.flag("Whether it is gone from the order"),
+            "read_at": f.instant("When it was last read"),
+        },
+        key=("refund_row_id",),
+        rules=(
+            f.Rule(
+                "actioned_at is there exactly when is_actioned",
+                lambda frame: frame["actioned_at"].notna() == frame["is_actioned"],
+            ),
+        ),
     ),
 }

@@ -20,6 +20,7 @@ from returns_pipeline.domain import disposition as disposition_rules
 from returns_pipeline.domain import exceptions as rules
 from returns_pipeline.domain import lifecycle, reconciliation
 from returns_pipeline.domain.model import ExceptionRaised, Owner, Severity, Unit
+from returns_pipeline.steps import early_money
 from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
@@ -75,14 +76,15 @@ def _unmatched(connection: sa.Connection, rt: Runtime, now: datetime) -> Raised:
 
 def _held_gates(connection: sa.Connection, rt: Runtime, now: datetime) -> Raised:
     gates = t.gates.c
+    # The open units first: joined, SQLite walks through all gates there ever were.
+    open_keys = sa.select(t.return_items.c.unit_key).where(t.return_items.c.is_open)
     query = (
         sa.select(*_ITEM, gates.exception, gates.reason, gates.since_at, gates.gate)
         .join_from(t.gates, t.return_items, gates.unit_key == t.return_items.c.unit_key)
-        .where(~gates.is_cleared, gates.exception != "", t.return_items.c.is_open)
+        .where(~gates.is_cleared, gates.exception != "", gates.unit_key.in_(open_keys))
     )
     seen: set[tuple[str, str]] = set()
     grace = now - rt.policy.ages.disposition_grace
-    # Sorted here: for the order's sake SQLite would walk through all gates there ever were.
     for row in sorted(connection.execute(query), key=lambda row: (row.unit_key, row.gate)):
         if row.exception == "DISPOSITION_MISSING" and row.since_at > grace:
             continue
@@ -175,6 +177,51 @@ def _waiting_money(connection: sa.Connection, rt: Runtime, now: datetime) -> Rai
         )
 
 
+def _money_of_others(connection: sa.Connection, rt: Runtime, now: datetime) -> Raised:
+    """Sent by somebody else for goods that are not back; or made and not sent."""
+    edges = rt.policy.ages.refunded_not_received
+    sent = early_money.sent_by_others(connection)
+    open_gates = _open_refund_gates(connection, [one.unit_key for one in sent])
+    for one in sent:
+        age = now - one.sent_at
+        money: dict[str, Any] = {
+            "amount_minor": one.amount_minor,
+            "currency": one.currency,
+            "since": one.sent_at,
+        }
+        message = f"refunded in Linnworks {age.days} days ago by somebody else and not received"
+        if age >= edges[0]:
+            severity = Severity.S1 if age >= edges[-1] else Severity.S2
+            yield _unit(one, "REFUNDED_NOT_RECEIVED", message, severity=severity, **money)
+        elif one.unit_key not in open_gates:
+            yield _unit(one, "REFUND_AHEAD_OF_GATE", message, **money)
+    for made in early_money.not_sent_by_others(connection, now - _ACTION_WITHIN):
+        hours = int((now - made.created_at).total_seconds() // 3600)
+        orders = sorted({unit.order_number for unit in made.units if unit.order_number})
+        yield ExceptionRaised(
+            code="REFUND_BOOKED_NOT_ACTIONED",
+            key=f"refund:{made.header_id}",
+            message=f"refund {made.header_id} was made in Linnworks by somebody else {hours} hours "
+            "ago and not actioned",
+            amount_minor=made.amount_minor,
+            currency=made.currency,
+            unit_keys=tuple(unit.unit_key for unit in made.units),
+            return_ids=tuple(sorted({unit.return_id for unit in made.units})),
+            order_numbers=tuple(orders),
+            since=made.created_at,
+        )
+
+
+# A refund that a person made is sent by the next day, or forgotten.
+_ACTION_WITHIN = timedelta(hours=24)
+
+
+def _open_refund_gates(connection: sa.Connection, units: list[str]) -> set[str]:
+    gates = t.gates.c
+    query = sa.select(gates.unit_key).where(gates.gate == "refund", gates.is_cleared)
+    return {row.unit_key for row in records.in_chunks(connection, query, gates.unit_key, units)}
+
+
 def _on_the_way(connection: sa.Connection, rt: Runtime, now: datetime) -> Raised:
     """Handed over, approved perhaps, and not in the warehouse after its time."""
     items, due = t.return_items.c, t.refunds_due.c
@@ -186,7 +233,12 @@ def _on_the_way(connection: sa.Connection, rt: Runtime, now: datetime) -> Raised
         .where(items.stage.in_(("dropped_off", "approved", "departed")))
         .where(due.unit_key.is_(None))
     )
+    refunded = {one.unit_key: one.sent_at for one in early_money.sent_by_others(connection)}
+    old = now - rt.policy.ages.refunded_not_received[0]
     for row in connection.execute(query):
+        sent_at = refunded.get(row.unit_key)
+        if sent_at is not None and sent_at <= old:
+            continue  # REFUNDED_NOT_RECEIVED: one task to trace it
         moved = row.moved_at
         if isinstance(moved, str):  # an expression's type is not the column's on SQLite
             moved = datetime.fromisoformat(moved)
@@ -196,7 +248,8 @@ def _on_the_way(connection: sa.Connection, rt: Runtime, now: datetime) -> Raised
         yield _unit(
             row,
             "STUCK_IN_TRANSIT",
-            f"{row.stage.replace('_', ' ')} {days} days ago and not received; not refunded",
+            f"{row.stage.replace('_', ' ')} {days} days ago and not received"
+            + ("" if sent_at else "; not refunded"),
             since=moved,
         )
 
@@ -341,6 +394,7 @@ _PREDICATES: tuple[Callable[[sa.Connection, Runtime, datetime], Raised], ...] = 
     _unread_fields,
     _unknown_fields,
     _waiting_money,
+    _money_of_others,
     _on_the_way,
     _ended,
     _acting,
@@ -492,9 +546,11 @@ def settle_units(rt: Runtime) -> dict[str, int]:
         decisions = records.decisions_of(connection, units)
         refunds = records.rows_of(connection, t.refunds_due, units)
         orders = records.rows_of(connection, t.exchange_orders, units)
+        paid_by_others = {one.unit_key for one in early_money.sent_by_others(connection)}
         for key, unit in units.items():
             if unit.received is None and not unit.returnless:
-                if not refunds[key] and _is_over(unit, rt, now):
+                is_paid = bool(refunds[key]) or key in paid_by_others
+                if not is_paid and _is_over(unit, rt, now):
                     done.append(key)
                 continue
             decision = decisions.get(key)
@@ -569,9 +625,11 @@ def reconcile(rt: Runtime) -> dict[str, int]:
     Bulk readings first; the headers of one order are read only where its sums differ.
     """
     now = rt.now()
-    counts = readings.read_bookings(
-        rt.engine, rt.linnworks, now=now, overlap=rt.policy.ages.in_transit
-    )
+    overlap = rt.policy.ages.in_transit
+    counts = {
+        **readings.read_bookings(rt.engine, rt.linnworks, now=now, overlap=overlap),
+        **readings.read_refunds(rt.engine, rt.linnworks, now=now, overlap=overlap, recheck=True),
+    }
     with reading(rt.engine) as connection:
         ours, theirs = _restocked(connection, now)
         names = records.location_names(connection)

@@ -22,6 +22,7 @@ from returns_pipeline.domain import disposition as disposition_rules
 from returns_pipeline.domain.model import Stage
 from returns_pipeline.domain.money import format_minor
 from returns_pipeline.domain.policy import Policy, fold
+from returns_pipeline.steps import early_money
 from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
 
@@ -247,14 +248,11 @@ def sellable_and_damaged_never_share_a_location(scope: Scope) -> Finding:
 def no_refund_before_receipt(scope: Scope) -> Finding:
     """Money that left for goods which are not back, by how long ago it left.
 
-    Severe once it left longer ago than the policy's first ``refunded_not_received``, or
-    where Linnworks paid against a gate that asks for receipt.
+    What others sent in Linnworks is counted too. Severe once it left longer ago than the
+    policy's first ``refunded_not_received``, or where this program paid in Linnworks
+    against a gate that asks for receipt.
     """
     items, due = t.return_items.c, t.refunds_due.c
-    left = sa.or_(
-        due.state.in_(("actioned", "recorded")),
-        sa.and_(due.executor == "happy_returns", due.state != "refused"),
-    )
     query = (
         sa.select(
             items.return_id,
@@ -266,16 +264,21 @@ def no_refund_before_receipt(scope: Scope) -> Finding:
             due.effective_at,
         )
         .join_from(t.return_items, t.refunds_due, items.unit_key == due.unit_key)
-        .where(items.is_open, items.received_at.is_(None), ~items.is_returnless, left)
+        .where(items.is_open, items.received_at.is_(None), ~items.is_returnless)
+        .where(early_money.left_us())
         .order_by(due.effective_at, due.unit_key)
     )
     edges = scope.policy.ages.refunded_not_received
     buckets: Counter[str] = Counter({_bucket(edge, edges): 0 for edge in (timedelta(), *edges)})
     amounts: Counter[str] = Counter()
     rows, severe = [], False
-    for r in scope.connection.execute(query):
-        age = scope.now - r.effective_at
-        against = r.executor == "linnworks" and _wants_receipt(scope.policy, r.dropoff_method)
+    early: list[tuple[Any, str, datetime]] = [
+        *((r, r.executor, r.effective_at) for r in scope.connection.execute(query)),
+        *((r, "others", r.sent_at) for r in early_money.sent_by_others(scope.connection)),
+    ]
+    for r, paid_by, left_at in sorted(early, key=lambda one: one[2]):
+        age = scope.now - left_at
+        against = paid_by == "linnworks" and _wants_receipt(scope.policy, r.dropoff_method)
         severe = severe or against or age >= edges[0]
         buckets[_bucket(age, edges)] += 1
         amounts[r.currency] += r.amount_minor
@@ -284,7 +287,7 @@ def no_refund_before_receipt(scope: Scope) -> Finding:
                 "return": r.return_id,
                 "order": r.order_number,
                 "amount": f"{format_minor(r.amount_minor, r.currency)} {r.currency}",
-                "paid by": r.executor,
+                "paid by": paid_by,
                 "days": age.days,
             }
         )

@@ -678,3 +678,39 @@ restock_readings = Table(
     comment="What Linnworks says was returned, read back by reconciliation.",
 )
 Index("ix_restock_readings_order_id", restock_readings.c.order_id)
+
+refund_readings = Table(
+    "refund_readings",
+    metadata,
+    _id(),
+    Column("refund_row_id", Text, nullable=False, unique=True),
+    # What the bulk search does not say stays empty until the order's refunds are read.
+    Column("refund_header_id", BigInt),
+    Column("order_id", Text, nullable=False),
+    Column("row_id", Text),  # of shipping there is none
+    Column("unit", Text, nullable=False),  # Item | Shipping | Service | Additional
+    Column("quantity", sa.Integer, nullable=False),
+    Column("amount_minor", BigInt, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("is_actioned", sa.Boolean, nullable=False),
+    Column("actioned_at", Instant),
+    Column("is_ours", sa.Boolean, nullable=False),
+    Column("is_deleted", sa.Boolean, nullable=False),
+    Column("read_at", Instant, nullable=False),
+    CheckConstraint("is_actioned = (actioned_at IS NOT NULL)", name="actioned"),
+    comment="Refunds in Linnworks, whoever made them: others' in detail where a unit is returned.",
+)
+Index("ix_refund_readings_order_id", refund_readings.c.order_id)
+_partial(
+    "ix_refund_readings_unseen",
+    refund_readings.c.created_at,
+    where="refund_header_id IS NULL AND NOT is_deleted",
+    on_sqlite="refund_header_id IS NULL AND is_deleted = 0",
+)
+_partial(
+    "ix_refund_readings_others",
+    refund_readings.c.row_id,
+    where="row_id IS NOT NULL AND NOT is_ours AND NOT is_deleted",
+    on_sqlite="row_id IS NOT NULL AND is_ours = 0 AND is_deleted = 0",
+)

@@ -269,6 +269,11 @@ def test_a_missing_column_is_named(plausible: Plausible) -> None:
             "settled_at is there when state is confirmed or refused or suspense or withdrawn",
         ),
         ("exceptions", {"resolved_at": EARLIER}, "resolved_at is not before opened_at"),
+        (
+            "refund_readings",
+            {"actioned_at": NOON},
+            "actioned_at is there exactly when is_actioned",
+        ),
     ],
 )
 def test_columns_that_contradict_each_other_are_named(

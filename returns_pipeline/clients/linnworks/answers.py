@@ -9,8 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Generic, TypeVar
 
 import msgspec
+
+SearchRow = TypeVar("SearchRow")
 
 # --- what Linnworks answers -------------------------------------------------------
 
@@ -186,7 +189,9 @@ class RefundHeader(msgspec.Struct):
     RefundLines: list[RefundLine] | None = None
     ExternalReference: str | None = None
     ChannelInitiated: bool | None = None
+    CreatedDate: str | None = None
     Actioned: bool | None = None
+    LastActionDate: str | None = None
     Status: StatusOnly | None = None
 
     @property
@@ -236,11 +241,38 @@ class ReturnRow(msgspec.Struct):
     ScrapQty: int | None = None
     LastDate: str | None = None
 
+    @property
+    def id(self) -> str:
+        """What tells it from the others."""
+        return str(self.pkReturnId)
 
-class ReturnPage(msgspec.Struct):
-    """A page of the bulk search over returns."""
 
-    Data: list[ReturnRow] | None
+class RefundRow(msgspec.Struct):
+    """A row of the bulk search over refunds (section 3.3); it names no order line either."""
+
+    pkOrderID: str
+    pkRefundRowId: str
+    RefundStatus: str | None = None
+    CreateDate: str | None = None
+    ActionDate: str | None = None
+
+    @property
+    def id(self) -> str:
+        """What tells it from the others."""
+        return self.pkRefundRowId
+
+    @property
+    def is_actioned(self) -> bool:
+        """Whether the money was sent; of a row without a status its date says so."""
+        if self.RefundStatus:
+            return self.RefundStatus == "PROCESSED"
+        return bool(self.ActionDate)
+
+
+class Searched(msgspec.Struct, Generic[SearchRow]):
+    """A page of the bulk search."""
+
+    Data: list[SearchRow] | None
     TotalPages: int | None = None
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -22,12 +22,13 @@ from returns_pipeline.clients.linnworks.answers import (
     Referenced,
     RefundHeader,
     RefundHeaders,
+    RefundRow,
     ReturnExchange,
-    ReturnPage,
     ReturnRow,
     RmaHeader,
     RmaHeaders,
     RmaPage,
+    Searched,
     StockChange,
     StockLevel,
     StockLocation,
@@ -40,6 +41,7 @@ from returns_pipeline.domain.policy import order_key
 _SEARCH_WINDOW = timedelta(days=80)  # the server takes at most three months (1.4 [S])
 _IDS_A_CALL = 100  # for batch reads whose limit is not published (1.4 [A])
 _PAGE = 200
+_Row = TypeVar("_Row", ReturnRow, RefundRow)
 
 
 class Reads(Account):
@@ -199,7 +201,24 @@ class Reads(Account):
     def returned_rows(
         self, since: datetime, until: datetime, *, date_type: str = "ACTIONED"
     ) -> Iterator[list[ReturnRow]]:
-        """Return rows of a window in bulk; ``date_type`` is ``BOOKED`` or ``ACTIONED``.
+        """Return rows of a window in bulk; ``date_type`` is ``BOOKED`` or ``ACTIONED``."""
+        return self._searched(Searched[ReturnRow], "RETURNS", since, until, date_type)
+
+    def refunded_rows(
+        self, since: datetime, until: datetime, *, date_type: str = "ACTIONED"
+    ) -> Iterator[list[RefundRow]]:
+        """Refund rows of a window in bulk, whoever made them: ``BOOKED`` or ``ACTIONED``."""
+        return self._searched(Searched[RefundRow], "REFUNDS", since, until, date_type)
+
+    def _searched(
+        self,
+        shape: type[Searched[_Row]],
+        history_type: str,
+        since: datetime,
+        until: datetime,
+        date_type: str,
+    ) -> Iterator[list[_Row]]:
+        """The bulk search over a window, page by page.
 
         At most 200 rows a page and three months a window (section 1.4 [S]): a longer
         window is asked in parts.
@@ -219,14 +238,12 @@ class Reads(Account):
                     "searchTerm": "",
                     "pageNum": str(number),
                     "numEntriesPerPage": str(_PAGE),
-                    "historyType": "RETURNS",
+                    "historyType": history_type,
                 }
-                page = self._read(
-                    name, "GET", f"/api/ReturnsRefunds/{name}", ReturnPage, query=query
-                )
+                page = self._read(name, "GET", f"/api/ReturnsRefunds/{name}", shape, query=query)
                 rows = page.Data or []
                 if rows:
-                    pages.turn(f"{rows[0].pkReturnId} {rows[-1].pkReturnId} {len(rows)}")
+                    pages.turn(f"{rows[0].id} {rows[-1].id} {len(rows)}")
                     yield rows
                 # Without a number of pages a full one may have another behind it.
                 last = number >= page.TotalPages if page.TotalPages else len(rows) < _PAGE

@@ -169,9 +169,7 @@ def action_refund(state: LinnworksState, request: Request) -> object:
     if refund.times_sent and state.switches["second_refund_action"] == "refused":
         why = "The refund has been actioned already"
         return {**_refused(why), "SuccessfullyActioned": False}
-    refund.times_sent += 1
-    for row in refund.rows:
-        row.actioned_at = row.actioned_at or state.clock.now()
+    state.send(refund)
     return {**_answer(refund), "SuccessfullyActioned": True}
 
 

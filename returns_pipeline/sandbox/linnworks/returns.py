@@ -472,7 +472,7 @@ def search_returns(state: LinnworksState, request: Request) -> object:
     if kind not in {"ALLDATES", "BOOKED", "ACTIONED", "RECEIVED", "PROCESSED"}:
         raise BadRequest("dateType of the enumeration")
     if history == "REFUNDS":
-        rows = [_refund_row(*found) for found in state.refund_rows(since, until)]
+        rows = [_refund_row(*found) for found in state.refund_rows(kind, since, until)]
     elif history == "RETURNS":
         rows = [_return_row(state, *found) for found in state.return_rows(kind, since, until)]
     else:

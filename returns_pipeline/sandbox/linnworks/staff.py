@@ -3,8 +3,9 @@
 ``book_rma`` (``order_reference``, ``lines`` of ``row_id, quantity, location``, ``reference``,
 ``action_too``), ``action_rma`` (``header_id``), ``edit_location`` (``header_id`` or
 ``order_reference``, ``location``), ``move`` (``sku, quantity, from, to``), ``refund``
-(``order_reference, row_id, amount``), ``process_order``, ``cancel_order``,
-``touch_order`` (``order_reference``), ``rename_location`` (``from, to``).
+(``order_reference, row_id, amount``, sent too unless ``action_too`` is false),
+``process_order``, ``cancel_order``, ``touch_order`` (``order_reference``),
+``rename_location`` (``from, to``).
 """
 
 from __future__ import annotations
@@ -130,8 +131,8 @@ def _refund(state: LinnworksState, action: Mapping[str, Any], at: datetime) -> d
     row = row_of(order, action["row_id"])
     money = RefundRow(state.guid(), "Item", row, None, Decimal(str(action["amount"])), 1)
     refund = state.add_refund(order, [money], at)
-    money.actioned_at = at
-    refund.times_sent = 1
+    if action.get("action_too", True):
+        state.send(refund, at)
     return {"header_id": refund.header_id}
 
 

@@ -214,6 +214,7 @@ class LinnworksState:
         self._booked: list[tuple[datetime, int, int]] = []
         self._actioned: list[tuple[datetime, int, int]] = []
         self._refunded: list[tuple[datetime, int, int]] = []
+        self._money_sent: list[tuple[datetime, int, int]] = []
         self._moves: dict[tuple[str, str], list[Movement]] = defaultdict(list)
         self.items_by_id = {item.id: item for item in self.world.stock_items.values()}
         for order in self.orders():
@@ -362,14 +363,24 @@ class LinnworksState:
         return found
 
     def refund_rows(
-        self, since: datetime, until: datetime
+        self, kind: str, since: datetime, until: datetime
     ) -> list[tuple[Refund, RefundRow, datetime]]:
-        """Refund lines created in a time."""
+        """Refund lines of a time: ``ACTIONED`` by when they were sent, else by creation."""
+        index = self._money_sent if kind == "ACTIONED" else self._refunded
         return [
             (self.refunds[header_id], self.refunds[header_id].rows[number], at)
-            for at, header_id, number in _between(self._refunded, since, until)
+            for at, header_id, number in _between(index, since, until)
             if not self.refunds[header_id].deleted
         ]
+
+    def send(self, refund: Refund, at: datetime | None = None) -> None:
+        """Send a refund's money; once more sends it once more."""
+        at = at or self.clock.now()
+        refund.times_sent += 1
+        for number, row in enumerate(refund.rows):
+            if row.actioned_at is None:
+                row.actioned_at = at
+                insort(self._money_sent, (at, refund.header_id, number))
 
     def _index_rma(self, rma: Rma) -> None:
         self._rmas_of[rma.order.id].append(rma)

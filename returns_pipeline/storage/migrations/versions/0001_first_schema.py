@@ -670,6 +670,46 @@ def _control() -> None:
         comment="What Linnworks says was returned, read back by reconciliation.",
     )
     op.create_index("ix_restock_readings_order_id", "restock_readings", ["order_id"])
+    op.create_table(
+        "refund_readings",
+        sa.Column("id", BIG, autoincrement=True, nullable=False),
+        sa.Column("refund_row_id", sa.Text(), nullable=False),
+        sa.Column("refund_header_id", BIG),
+        sa.Column("order_id", sa.Text(), nullable=False),
+        sa.Column("row_id", sa.Text()),
+        sa.Column("unit", sa.Text(), nullable=False),
+        sa.Column("quantity", sa.Integer(), nullable=False),
+        sa.Column("amount_minor", BIG, nullable=False),
+        sa.Column("currency", sa.Text(), nullable=False),
+        sa.Column("created_at", INSTANT, nullable=False),
+        sa.Column("is_actioned", sa.Boolean(), nullable=False),
+        sa.Column("actioned_at", INSTANT),
+        sa.Column("is_ours", sa.Boolean(), nullable=False),
+        sa.Column("is_deleted", sa.Boolean(), nullable=False),
+        sa.Column("read_at", INSTANT, nullable=False),
+        sa.CheckConstraint(
+            "is_actioned = (actioned_at IS NOT NULL)", name=op.f("ck_refund_readings_actioned")
+        ),
+        sa.PrimaryKeyConstraint("id", name="pk_refund_readings"),
+        sa.UniqueConstraint("refund_row_id", name="uq_refund_readings_refund_row_id"),
+        comment="Refunds in Linnworks, whoever made them: others' in detail where a unit is "
+        "returned.",
+    )
+    op.create_index("ix_refund_readings_order_id", "refund_readings", ["order_id"])
+    _partial(
+        "ix_refund_readings_others",
+        "refund_readings",
+        ["row_id"],
+        where="row_id IS NOT NULL AND NOT is_ours AND NOT is_deleted",
+        on_sqlite="row_id IS NOT NULL AND is_ours = 0 AND is_deleted = 0",
+    )
+    _partial(
+        "ix_refund_readings_unseen",
+        "refund_readings",
+        ["created_at"],
+        where="refund_header_id IS NULL AND NOT is_deleted",
+        on_sqlite="refund_header_id IS NULL AND is_deleted = 0",
+    )
 
 
 def downgrade() -> None:
