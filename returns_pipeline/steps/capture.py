@@ -187,10 +187,11 @@ def _unknown_orders(connection: sa.Connection, *, before: datetime) -> list[tupl
 
 
 def bookings(rt: Runtime) -> dict[str, int]:
-    """Read the returns booked and actioned in Linnworks, whoever made them."""
-    return readings.read_bookings(
-        rt.engine, rt.linnworks, now=rt.now(), overlap=rt.policy.linnworks.order_overlap
-    )
+    """Read the returns and refunds made in Linnworks, whoever made them."""
+    now, overlap = rt.now(), rt.policy.linnworks.order_overlap
+    booked = readings.read_bookings(rt.engine, rt.linnworks, now=now, overlap=overlap)
+    refunded = readings.read_refunds(rt.engine, rt.linnworks, now=now, overlap=overlap)
+    return {**booked, **refunded}
 
 
 # --- Happy Returns ----------------------------------------------------------------
