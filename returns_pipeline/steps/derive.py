@@ -245,14 +245,16 @@ def _read_under(rt: Runtime) -> str:
 def _unread_before(rt: Runtime) -> list[Any]:
     """The last payloads of units that could not be read whole, once for each policy."""
     raw, heads, items = t.raw_payloads.c, t.payload_heads.c, t.return_items.c
+    # Literal, as the condition of its index: this is asked at every tick.
+    unread = sa.select(items.unit_key).where(items.problems != sa.literal("", literal_execute=True))
     query = (
         sa.select(raw.id, raw.source, raw.key, raw.hash, raw.body, raw.fetched_at)
-        .join_from(t.return_items, t.raw_payloads, raw.key == items.unit_key)
-        .join(
+        .join_from(
+            t.raw_payloads,
             t.payload_heads,
             sa.and_(heads.source == raw.source, heads.key == raw.key, heads.hash == raw.hash),
         )
-        .where(items.problems != "", raw.source.in_((RETURN, OUTBOUND)))
+        .where(heads.key.in_(unread), raw.source.in_((RETURN, OUTBOUND)))
         .order_by(raw.id)
     )
     with reading(rt.engine) as connection:
