@@ -24,6 +24,7 @@ from benchmarks.pages import serving
 from benchmarks.process import PROJECT, measured
 
 _REPORT = PROJECT / "docs" / "benchmarks.md"
+_NOTES = "## Reading the figures\n"
 _BASE = 250  # orders whose lives a history is made of
 
 
@@ -207,7 +208,11 @@ def main() -> None:
                 ticking(report, databases, str(policy), asked.history)
             else:
                 parser.error(f"no part {part!r}")
-    asked.report.write_text("\n".join(report.lines).rstrip() + "\n", "utf-8")
+    text = "\n".join(report.lines).rstrip() + "\n"
+    if asked.report.exists():  # what people wrote about the figures stays
+        _, mark, notes = asked.report.read_text("utf-8").partition(_NOTES)
+        text += f"\n{mark}{notes}" if mark else ""
+    asked.report.write_text(text, "utf-8")
 
 
 if __name__ == "__main__":
