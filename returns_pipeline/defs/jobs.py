@@ -19,6 +19,7 @@ SYNC = (
     "dispositions",
     "stock_adjustments",
     "bookings_read",
+    "refunds_read",
     "restocks",
     "exchange_orders",
     "replacements",

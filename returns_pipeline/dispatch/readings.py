@@ -24,7 +24,7 @@ from returns_pipeline.clients.linnworks import (
 )
 from returns_pipeline.clients.transport import ContractBroken
 from returns_pipeline.dispatch import refunds
-from returns_pipeline.domain.money import exponent
+from returns_pipeline.domain.money import CURRENCIES, exponent
 from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.bulk import upsert
@@ -297,8 +297,10 @@ def _store_order(
 ) -> None:
     """Enter an order's refunds in detail; what is not among them any more is marked gone."""
     ours = _ours(connection, [order_id]).get(order_id, _Ours())
+    query = sa.select(t.orders.c.currency).where(t.orders.c.order_id == order_id)
+    currency = connection.execute(query).scalar_one()
     rows = [
-        _in_detail(header, line, order_id, ours, now)
+        _in_detail(header, line, order_id, currency, ours, now)
         for header in headers
         for line in header.RefundLines or []
     ]
@@ -312,8 +314,13 @@ def _store_order(
     _open_again(connection, order_id)
 
 
-def _in_detail(
-    header: RefundHeader, line: RefundLine, order_id: str, ours: _Ours, now: datetime
+def _in_detail(  # all of it is one row
+    header: RefundHeader,
+    line: RefundLine,
+    order_id: str,
+    currency: str,
+    ours: _Ours,
+    now: datetime,
 ) -> tuple[object, ...]:
     if not line.RefundRowId:
         raise ContractBroken(_HEADERS, "a refund line without its id")
@@ -321,7 +328,8 @@ def _in_detail(
     is_actioned = line.Actioned or bool(header.Actioned)
     actioned = _instant(line.ActionedDate or header.LastActionDate, "ActionedDate", _HEADERS)
     row_id = (line.RefundedItem.OrderItemRowId or "") if line.RefundedItem else ""
-    currency = header.Currency or ""
+    # Where it names none of its own, the order's: that it left is more than its amount.
+    currency = header.Currency if header.Currency in CURRENCIES else currency
     return (
         line.RefundRowId.lower(),
         header.RefundHeaderId,
@@ -342,11 +350,7 @@ def _in_detail(
 
 def _minor(amount: Decimal, currency: str) -> int:
     """Somebody else's amount in minor units; it may have been typed with more decimals."""
-    try:
-        places = exponent(currency)
-    except ValueError as error:
-        raise ContractBroken(_HEADERS, "a refund without its currency") from error
-    return int(amount.scaleb(places).to_integral_value(ROUND_HALF_UP))
+    return int(amount.scaleb(exponent(currency)).to_integral_value(ROUND_HALF_UP))
 
 
 def _open_again(connection: sa.Connection, order_id: str) -> None:

@@ -30,6 +30,7 @@ GROUPS = {
         "linnworks_order_payloads",
         "happy_returns_payloads",
         "bookings_read",
+        "refunds_read",
     },
     "orders": {"orders", "order_lines", "orders_by_reference"},
     "returns": {"returns", "return_items", "unit_events", "receipts"},

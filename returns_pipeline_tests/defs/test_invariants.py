@@ -68,6 +68,23 @@ def _early(c: sa.Connection, *, days: float, **values: Any) -> None:
     seed.refund(c, **{**row, **values})
 
 
+def _early_by_others(c: sa.Connection, days: int, **values: Any) -> None:
+    _matched(c)
+    c.execute(sa.update(t.return_items).values(stage="departed", received_at=None))
+    seed.insert(
+        c,
+        t.refund_readings,
+        refund_header_id=1,
+        order_id="o1",
+        row_id="r1",
+        quantity=1,
+        amount_minor=6000,
+        is_actioned=True,
+        actioned_at=seed.ago(days=days),
+        **values,
+    )
+
+
 def _unstocked(c: sa.Connection, *, hours: float) -> None:
     seed.unit(c, received_at=seed.ago(hours=hours))
     seed.disposition(c)
@@ -186,6 +203,10 @@ HOLDING = (
         lambda c: _early(c, days=1, executor="linnworks", state="due"),  # owed, not paid
     ),
     Case(
+        "no_refund_before_receipt",
+        lambda c: _early_by_others(c, days=31, is_ours=True),
+    ),
+    Case(
         "every_refund_has_its_restock",
         lambda c: (
             seed.unit(c),
@@ -238,6 +259,17 @@ BREAKING = (
         "no_refund_before_receipt",
         lambda c: _early(c, days=1, executor="linnworks", state="actioned"),
         figure=("minor_GBP", 6000),
+    ),
+    Case(
+        "no_refund_before_receipt",
+        lambda c: _early_by_others(c, days=3),
+        severe=False,
+        figure=("under_7_days", 1),
+    ),
+    Case(
+        "no_refund_before_receipt",
+        lambda c: _early_by_others(c, days=31),
+        figure=("over_30_days", 1),
     ),
     Case("every_refund_has_its_restock", lambda c: _unstocked(c, hours=2), severe=False),
     Case("every_refund_has_its_restock", lambda c: _unstocked(c, hours=30)),

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from returns_pipeline.defs.assets.build import OPERATIONS, READ_AGAIN, Told, step_assets
+from returns_pipeline.defs.assets.build import FINANCE, OPERATIONS, READ_AGAIN, Told, step_assets
 from returns_pipeline.defs.partitions import POLICY
 from returns_pipeline.defs.resources import HAPPY_RETURNS_POOL, LINNWORKS_POOL
 from returns_pipeline.settings import SettingsError
@@ -102,6 +102,18 @@ bookings_read = step_assets(
         ),
         owner=OPERATIONS,
         table=t.restock_readings,
+        kinds=("linnworks", "python", "sql"),
+        tags=_EVIDENCE,
+    ),
+    Told(
+        name="refunds_read",
+        description=(
+            "Refunds that were made in Linnworks lately, whoever did it. Of those that staff or "
+            "a sales channel made for a returned order the lines are read as well: money that "
+            "left before the goods were back is seen here."
+        ),
+        owner=FINANCE,
+        table=t.refund_readings,
         kinds=("linnworks", "python", "sql"),
         tags=_EVIDENCE,
     ),
