@@ -16,9 +16,10 @@ from pathlib import Path
 import dagster as dg
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 
-HOST_TAG = "returns_pipeline/host"
-PROCESS_TAG = "returns_pipeline/process"
-BEGAN_TAG = "returns_pipeline/process_began"
+# Dagster hides tags of this prefix in its lists: they are for us, not for people.
+HOST_TAG = ".dagster/returns_pipeline_host"
+PROCESS_TAG = ".dagster/returns_pipeline_process"
+BEGAN_TAG = ".dagster/returns_pipeline_began"
 
 _UNFINISHED = [
     DagsterRunStatus.NOT_STARTED,

@@ -20,7 +20,7 @@ from returns_pipeline.defs.automation import (
 from returns_pipeline.defs.launch import launch
 from returns_pipeline.defs.maintenance import prune, prune_schedule
 from returns_pipeline.defs.partitions import business_days
-from returns_pipeline.defs.recovery import process_tags
+from returns_pipeline.defs.recovery import BEGAN_TAG, process_tags
 from returns_pipeline.storage import tables as t
 from returns_pipeline_tests.defs import seed
 from returns_pipeline_tests.defs.conftest import FakeLinnworks
@@ -77,7 +77,7 @@ def test_a_poll_starts_unless_the_last_one_is_still_at_it(local: dg.DagsterInsta
 def test_a_poll_does_not_wait_for_one_that_was_killed(local: dg.DagsterInstance) -> None:
     local.create_run_for_job(
         defs.resolve_job_def("sync_returns"),
-        tags={**process_tags(), "returns_pipeline/process_began": "long ago"},
+        tags={**process_tags(), BEGAN_TAG: "long ago"},
         status=dg.DagsterRunStatus.STARTED,
     )
 

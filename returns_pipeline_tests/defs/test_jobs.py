@@ -14,6 +14,7 @@ from returns_pipeline.clients.transport import Unavailable
 from returns_pipeline.definitions import defs
 from returns_pipeline.defs import launch as launching
 from returns_pipeline.defs.launch import launch
+from returns_pipeline.defs.recovery import PROCESS_TAG
 from returns_pipeline.steps import act
 from returns_pipeline.storage import tables as t
 from returns_pipeline_tests.defs import seed
@@ -57,7 +58,7 @@ def test_a_poll_tells_what_it_did_and_whom_it_asked(
     assert not any(name.startswith("dagster/") for c in done.counts.values() for name in c)
     run = instance.get_run_by_id(done.run_id)
     assert run is not None
-    assert run.tags["returns_pipeline/process"] == str(os.getpid())
+    assert run.tags[PROCESS_TAG] == str(os.getpid())
     assert run.tags[".dagster/repository"] == "__repository__@returns_pipeline"
     assert [one.name for one in done.failed_checks] == []
 

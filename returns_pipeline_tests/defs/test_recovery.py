@@ -125,9 +125,12 @@ def test_an_interrupted_run_is_cancelled_and_leaves_nothing_behind(
     assert home.event_log_storage.get_concurrency_info("linnworks").active_slot_count == 0
 
 
+_TAGS = {"host": HOST_TAG, "began": BEGAN_TAG}
+
+
 def _run_of(instance: dg.DagsterInstance, **tags: str) -> str:
     job = defs.resolve_job_def("sync_returns")
-    marked = {**process_tags(), **{f"returns_pipeline/{k}": v for k, v in tags.items()}}
+    marked = {**process_tags(), **{_TAGS[name]: value for name, value in tags.items()}}
     run = instance.create_run_for_job(job, tags=marked, status=STARTED)
     return run.run_id
 
@@ -136,14 +139,14 @@ def test_only_runs_of_this_host_whose_process_is_gone_are_ended(
     instance: dg.DagsterInstance,
 ) -> None:
     _run_of(instance)
-    _run_of(instance, host="another-host", process_began="long ago")
-    reused = _run_of(instance, process_began="long ago")  # its number belongs to another now
+    _run_of(instance, host="another-host", began="long ago")
+    reused = _run_of(instance, began="long ago")  # its number belongs to another now
 
     assert release_dead_runs(instance) == [reused]
 
 
 def test_a_run_that_was_being_cancelled_ends_cancelled(instance: dg.DagsterInstance) -> None:
-    run_id = _run_of(instance, process_began="long ago")
+    run_id = _run_of(instance, began="long ago")
     run = instance.get_run_by_id(run_id)
     assert run is not None
     instance.report_run_canceling(run)
@@ -165,7 +168,7 @@ def test_a_process_is_told_from_another_that_got_its_number() -> None:
 
 
 def test_the_sensor_looks_by_itself(instance: dg.DagsterInstance) -> None:
-    run_id = _run_of(instance, process_began="long ago")
+    run_id = _run_of(instance, began="long ago")
 
     with dg.build_sensor_context(instance=instance, definitions=defs) as context:
         told = dead_run_recovery(context)
