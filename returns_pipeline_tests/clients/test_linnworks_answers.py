@@ -214,6 +214,7 @@ def test_an_answer_of_another_shape_is_never_an_empty_answer(
         lambda: lw.rma_by_reference("r"),
         lambda: lw.refund_headers(ORDER),
         lambda: list(lw.returned_rows(SINCE, UNTIL)),
+        lambda: list(lw.refunded_rows(SINCE, UNTIL)),
         lambda: lw.returns_exchanges(ORDER),
         lambda: lw.stock_item_ids(["a"]),
         lambda: lw.stock_levels(["a"]),
@@ -371,6 +372,36 @@ def test_the_bulk_search_is_turned_to_its_end_even_when_it_does_not_say_where_th
     assert [len(rows) for rows in found] == [200, 7]
     numbers = [one.query["pageNum"] for one in vendor.asked("SearchReturnsRefundsPaged")]
     assert numbers == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("more", "actioned"),
+    [
+        ({"RefundStatus": "PROCESSED"}, True),
+        ({"RefundStatus": "OPEN"}, False),
+        # An error has a date as well, and no money left.
+        ({"RefundStatus": "ERROR", "ActionDate": "2026-08-03T09:14:09Z"}, False),
+        ({"ActionDate": "2026-08-03T09:14:09Z"}, True),
+        ({}, False),
+    ],
+)
+def test_the_bulk_search_tells_which_refunds_were_sent(
+    wire: StartWire,
+    clock: Clock,
+    more: dict[str, Any],
+    actioned: bool,  # noqa: FBT001 - a parameter of the test, by name
+) -> None:
+    row = {"pkOrderID": ORDER, "pkRefundRowId": ROW_1, **more}
+    vendor = Scripted(wire, SearchReturnsRefundsPaged={"Data": [row], "TotalPages": 1})
+    [[found]] = vendor.client(clock).refunded_rows(SINCE, UNTIL)
+    assert (found.pkOrderID, found.pkRefundRowId) == (ORDER, ROW_1)
+    assert found.is_actioned is actioned
+
+
+def test_a_refund_without_its_row_is_no_refund(wire: StartWire, clock: Clock) -> None:
+    vendor = Scripted(wire, SearchReturnsRefundsPaged={"Data": [{"pkOrderID": ORDER}]})
+    with pytest.raises(ContractBroken):
+        list(vendor.client(clock).refunded_rows(SINCE, UNTIL))
 
 
 def test_a_short_page_of_the_stock_history_is_not_its_end(wire: StartWire, clock: Clock) -> None:

@@ -362,6 +362,16 @@ def test_a_window_longer_than_three_months_is_asked_in_parts(wire: StartWire, cl
     ]
 
 
+def test_refunds_are_searched_in_the_same_way_as_returns(wire: StartWire, clock: Clock) -> None:
+    vendor = Scripted(wire, SearchReturnsRefundsPaged={"Data": []})
+    linnworks = vendor.client(clock)
+    list(linnworks.returned_rows(SINCE, UNTIL, date_type="BOOKED"))
+    list(linnworks.refunded_rows(SINCE, UNTIL, date_type="BOOKED"))
+    returned, refunded = (dict(one.query) for one in vendor.asked("SearchReturnsRefundsPaged"))
+    assert (returned.pop("historyType"), refunded.pop("historyType")) == ("RETURNS", "REFUNDS")
+    assert returned == refunded
+
+
 def test_calls_are_paced_by_the_published_limit_of_their_method(
     wire: StartWire, clock: Clock
 ) -> None:

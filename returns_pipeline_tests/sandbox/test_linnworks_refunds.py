@@ -1,5 +1,7 @@
 """Linnworks' refunds in the sandbox: ceilings, sending, deleting, what is left."""
 
+from datetime import datetime, timedelta
+
 import pytest
 
 from returns_pipeline.sandbox.model import Order
@@ -92,6 +94,32 @@ def test_a_deleted_refund_frees_its_amount_and_a_sent_one_stays(
     caller.returns("DeleteRefund", RefundHeaderId=sent)
 
     assert _sent(caller) == [(1400, 1)]
+
+
+def test_the_search_finds_refunds_by_when_they_were_made_or_sent(
+    caller: LinnworksCaller, order: Order
+) -> None:
+    def found(kind: str, since: datetime) -> list[str]:
+        answer = caller.call(
+            "GET",
+            "/api/ReturnsRefunds/SearchReturnsRefundsPaged",
+            **{"from": since.isoformat(), "to": (since + timedelta(hours=1)).isoformat()},
+            dateType=kind,
+            historyType="REFUNDS",
+            pageNum=1,
+            numEntriesPerPage=200,
+        )
+        return [row["RefundStatus"] for row in answer["Data"]]
+
+    clock = caller.sandbox.clock
+    made, sent = clock.now(), clock.now() + timedelta(days=1)
+    header = caller.refund(order, order.lines[1], 14)["RefundHeaderId"]
+    assert (found("BOOKED", made), found("ACTIONED", made)) == (["OPEN"], [])
+    clock.set(sent)
+    caller.returns("ActionRefund", RefundHeaderId=header, OrderId=order.id)
+
+    assert (found("BOOKED", made), found("ACTIONED", made)) == (["PROCESSED"], [])
+    assert (found("BOOKED", sent), found("ACTIONED", sent)) == ([], ["PROCESSED"])
 
 
 @pytest.mark.parametrize("money", [0, -1])
