@@ -7,9 +7,11 @@ policy names another evidence for a drop-off method or the item is returnless. A
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Iterable
+from datetime import date, datetime
+from functools import lru_cache
 
-from returns_pipeline.domain.calendar import business_date
+from returns_pipeline.domain.calendar import day_bounds
 from returns_pipeline.domain.model import (
     Cleared,
     Decided,
@@ -78,10 +80,26 @@ def is_before_start(unit: Unit, policy: Policy) -> bool:
 
     Such returns were dealt with by people, or by what this program replaces.
     """
-    begun = evidence(unit, Stage.STARTED)
-    if policy.gate.act_from is None or begun is None:
+    facts: list[Fact | None] = [getattr(unit, name) for name in BEGUN_BY]
+    return begun_before_start([fact.at if fact else None for fact in facts], policy)
+
+
+BEGUN_BY = _WAY[Stage.STARTED]
+"""The facts that prove that a return was begun."""
+
+
+def begun_before_start(told: Iterable[datetime | None], policy: Policy) -> bool:
+    """``is_before_start`` of a unit whose facts of ``BEGUN_BY`` have these instants."""
+    first_day = policy.gate.act_from
+    if first_day is None:
         return False
-    return business_date(begun.at, policy.merchant.time_zone) < policy.gate.act_from
+    begun = min(filter(None, told), default=None)
+    return begun is not None and begun < _start(first_day, policy.merchant.time_zone)
+
+
+@lru_cache(maxsize=16)
+def _start(day: date, zone: str) -> datetime:
+    return day_bounds(day, zone)[0]
 
 
 def stock_gate(

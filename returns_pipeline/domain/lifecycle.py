@@ -7,30 +7,35 @@ payloads take nothing back. Deciding what a stage allows is ``gate``'s.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 
 from returns_pipeline.domain.model import Fact, Precision, Stage, Unit
 
-_FACTS = ("started", "dropped_off", "approved", "departed", "received", "expired", "cancelled")
+FACTS = ("started", "dropped_off", "approved", "departed", "received", "expired", "cancelled")
 _RANK = {Precision.EXACT: 0, Precision.DATE: 1, Precision.INFERRED: 2}
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 def stage(unit: Unit) -> Stage:
-    """How far the facts have carried the unit. What the warehouse has, it has."""
-    if unit.received is not None:
-        return Stage.RECEIVED
-    if unit.cancelled is not None:
-        return Stage.CANCELLED
-    if unit.expired is not None:
-        return Stage.EXPIRED
-    if unit.departed is not None:
-        return Stage.DEPARTED
-    if unit.approved is not None:
-        return Stage.APPROVED
-    if unit.dropped_off is not None:
-        return Stage.DROPPED_OFF
-    return Stage.STARTED
+    """How far the facts have carried the unit."""
+    return furthest([name for name in FACTS if getattr(unit, name) is not None])
+
+
+# What the warehouse has, it has.
+_FURTHEST = (
+    Stage.RECEIVED,
+    Stage.CANCELLED,
+    Stage.EXPIRED,
+    Stage.DEPARTED,
+    Stage.APPROVED,
+    Stage.DROPPED_OFF,
+)
+
+
+def furthest(told: Collection[str]) -> Stage:
+    """How far a unit is of which these facts are known, by their names."""
+    return next((one for one in _FURTHEST if one.value in told), Stage.STARTED)
 
 
 def best(a: Fact | None, b: Fact | None) -> Fact | None:
@@ -138,7 +143,7 @@ def events(before: Unit | None, after: Unit) -> list[tuple[str, datetime, Precis
     Kinds are the names of the facts, and ``inspected`` with the source's code as detail.
     """
     told: list[tuple[str, datetime, Precision, str]] = []
-    for name in _FACTS:
+    for name in FACTS:
         fact: Fact | None = getattr(after, name)
         if fact is not None and (before is None or getattr(before, name) != fact):
             told.append((name, fact.at, fact.precision, ""))

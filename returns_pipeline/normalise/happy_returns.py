@@ -13,17 +13,19 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime, time
 from functools import lru_cache
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from returns_pipeline.domain.model import Fact, Precision, RefundType, Unit
 from returns_pipeline.domain.money import parse_amount_with_currency, parse_minor
 from returns_pipeline.domain.policy import HappyReturnsPolicy, fold, order_key
+
+T = TypeVar("T")
 
 _RAW = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ANY = msgspec.json.Decoder()
@@ -42,7 +44,7 @@ def content_hash(raw: bytes) -> str:
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
-def _fields(raw: bytes) -> dict[str, msgspec.Raw]:
+def _fields(raw: bytes | str) -> dict[str, msgspec.Raw]:
     try:
         return _RAW.decode(raw)
     except _UNREADABLE:
@@ -202,23 +204,6 @@ def unit_keys(raws: Sequence[bytes], policy: HappyReturnsPolicy) -> list[str]:
     return keys
 
 
-def return_codes(
-    bodies: Mapping[str, bytes], policy: HappyReturnsPolicy
-) -> dict[str, tuple[str, str]]:
-    """The RMA code and the merchant's own RMA of each item, by unit key."""
-    express = policy.fields.get("express_code", "")
-    own = policy.fields.get("merchant_rma", "")
-    codes = {}
-    for key, body in bodies.items():
-        found = _fields(body)
-        codes[key] = (_key_text(found.get(express)), _key_text(found.get(own)))
-    return codes
-
-
-def _key_text(value: msgspec.Raw | None) -> str:
-    return "" if value is None else _text(_decoded(value), "", [])
-
-
 # --- units ------------------------------------------------------------------------
 
 _TEXTS = (
@@ -234,7 +219,7 @@ _READ = (
     *(f"{stage}_at" for stage in _STAGES),
     *_DATES.values(),
     *("updated_at", "refund_amount", "shipping_refund_amount", "return_fee", "returnless"),
-    *("exchange_quantity", "exchange_unit_price"),
+    *("exchange_quantity", "exchange_unit_price", "express_code", "merchant_rma"),
 )
 
 
@@ -250,14 +235,14 @@ class _Shape:
     empty: Callable[[], Any]
     names: tuple[tuple[str, str], ...]  # ours, the vendor's
 
-    def read(self, raw: bytes, problems: list[str]) -> Any:
+    def read(self, raw: bytes | str, problems: list[str]) -> Any:
         """The item's fields; those that cannot be read are ``None`` and a problem."""
         try:
             return self.decoder.decode(raw)
         except _UNREADABLE:
             return self._piecemeal(raw, problems)
 
-    def _piecemeal(self, raw: bytes, problems: list[str]) -> Any:
+    def _piecemeal(self, raw: bytes | str, problems: list[str]) -> Any:
         item, found = self.empty(), _fields(raw)
         if not found:
             problems.append("payload:not an object")
@@ -294,8 +279,8 @@ def _shape(fields: tuple[tuple[str, str], ...], read: tuple[str, ...]) -> _Shape
     return _Shape(msgspec.json.Decoder(struct), struct, vendors)
 
 
-def units(
-    raws: Sequence[bytes],
+def readings(
+    raws: Sequence[bytes | str],
     *,
     keys: Sequence[str],
     hashes: Sequence[str],
@@ -303,8 +288,12 @@ def units(
     policy: HappyReturnsPolicy,
     default_currency: str,
     observed_at: datetime,
-) -> list[Unit]:
-    """The units of many items read at one time.
+) -> dict[str, list[Any]]:
+    """Many items read at one time, a column a field: what a backfill is written from.
+
+    The columns have the names of ``Unit``'s fields, but a fact is its instant
+    (``received_at``) and a letter of ``precisions``, in the order of the facts in ``Unit``.
+    ``express_code`` and ``merchant_rma`` belong to the return.
 
     Args:
         raws: The items, redacted or not.
@@ -316,132 +305,176 @@ def units(
         observed_at: When they were read.
     """
     shape = _shape(tuple(policy.fields.items()), _READ)
+    problems: list[list[str]] = [[] for _ in raws]
+    items = [shape.read(raw, own) for raw, own in zip(raws, problems, strict=True)]
     rank = 0 if source == "outbound" else 1
-    found = []
-    for raw, key, digest in zip(raws, keys, hashes, strict=True):
-        problems: list[str] = []
-        item = shape.read(raw, problems)
-        found.append(
-            _unit(item, problems, key, digest, policy, default_currency, observed_at, rank)
-        )
+
+    def given(ours: str) -> list[Any]:
+        return list(map(attrgetter(ours), items))
+
+    def texts(ours: str) -> list[str]:
+        return _texts(given(ours), ours, problems)
+
+    def amounts(ours: str) -> list[int | None]:
+        return _column(_amount, given(ours), ours, problems, currencies)
+
+    # What goes wrong is noted in this order.
+    found: dict[str, list[Any]] = {"unit_key": list(keys), "payload_hash": list(hashes)}
+    numbers = found["order_number"] = texts("order_number")
+    return_ids = found["return_id"] = texts("return_id")
+    for own, return_id, number in zip(problems, return_ids, numbers, strict=True):
+        if not return_id:
+            own.append("return_id:missing")
+        if not number:
+            own.append("order_number:missing")
+    found["order_key"] = list(map(order_key, numbers))
+    updated = _column(_instant, given("updated_at"), "updated_at", problems)
+    told_at = found["updated_at"] = [at or observed_at for at in updated]
+    found["status"] = texts("status")
+    found.update(_facts(given, found["status"], policy, told_at, problems))
+    told = list(map(str.upper, texts("currency")))
+    found["currency"] = [currency or None for currency in told]
+    currencies = [currency or default_currency for currency in told]
+    fees = _column(_fee, given("return_fee"), "return_fee", problems)
+    found["fee_minor"] = [fee and fee[0] for fee in fees]
+    found["fee_currency"] = [fee and fee[1] for fee in fees]
+    codes = found["disposition_code"] = texts("disposition")
+    if not all(codes):
+        codes[:] = _inspected(codes, given("inspection_outcome"), problems)
+    found["disposition_at"] = [
+        at if code else None for code, at in zip(codes, told_at, strict=True)
+    ]
+    for ours in ("line_item_id", "sku", "dropoff_method"):
+        found[ours] = texts(ours)
+    found["refund_type"] = _refund_types(given("refund_type"), policy, rank, problems)
+    found["refund_amount_minor"] = amounts("refund_amount")
+    found["shipping_refund_minor"] = amounts("shipping_refund_amount")
+    flags = _column(_flag, given("returnless"), "returnless", problems)
+    found["returnless"] = list(map(bool, flags))
+    found["exchange_sku"] = texts("exchange_sku")
+    counts = _column(_count, given("exchange_quantity"), "exchange_quantity", problems)
+    found["exchange_quantity"] = [count or 0 for count in counts]
+    found["exchange_unit_price_minor"] = amounts("exchange_unit_price")
+    found["reason_code"] = texts("reason_id")
+    found["source_rank"] = [rank] * len(items)
+    found["problems"] = list(map(tuple, problems))
+    unsaid: list[list[str]] = [[] for _ in items]  # a return's codes hold no unit up
+    for ours in ("express_code", "merchant_rma"):
+        found[ours] = _texts(given(ours), ours, unsaid)
     return found
 
 
-def _unit(
-    item: Any,
-    problems: list[str],
-    key: str,
-    digest: str,
-    policy: HappyReturnsPolicy,
-    default_currency: str,
-    observed_at: datetime,
-    rank: int,
-) -> Unit:
-    number = _text(item.order_number, "order_number", problems)
-    return_id = _text(item.return_id, "return_id", problems)
-    if not return_id:
-        problems.append("return_id:missing")
-    if not number:
-        problems.append("order_number:missing")
-    updated = _instant(item.updated_at, "updated_at", problems)
-    told_at = updated or observed_at
-    status = _text(item.status, "status", problems)
-    facts = _facts(item, status, policy, told_at, problems)
-    currency = _text(item.currency, "currency", problems).upper()
-    money = currency or default_currency
-    fee, fee_currency = _fee(item.return_fee, problems)
-    disposition = _text(item.disposition, "disposition", problems) or _text(
-        item.inspection_outcome, "inspection_outcome", problems
-    )
-    return Unit(
-        unit_key=key,
-        return_id=return_id,
-        order_number=number,
-        order_key=order_key(number),
-        line_item_id=_text(item.line_item_id, "line_item_id", problems),
-        sku=_text(item.sku, "sku", problems),
-        started=facts.get("started"),
-        dropped_off=facts.get("dropped_off"),
-        approved=facts.get("approved"),
-        departed=facts.get("departed"),
-        received=facts.get("received"),
-        expired=facts.get("expired"),
-        cancelled=facts.get("cancelled"),
-        status=status,
-        dropoff_method=_text(item.dropoff_method, "dropoff_method", problems),
-        disposition_code=disposition,
-        disposition_at=told_at if disposition else None,
-        refund_type=_refund_type(item.refund_type, policy, rank, problems),
-        refund_amount_minor=_amount(item.refund_amount, "refund_amount", money, problems),
-        shipping_refund_minor=_amount(
-            item.shipping_refund_amount, "shipping_refund_amount", money, problems
-        ),
-        fee_minor=fee,
-        fee_currency=fee_currency,
-        currency=currency or None,
-        returnless=_flag(item.returnless, "returnless", problems),
-        exchange_sku=_text(item.exchange_sku, "exchange_sku", problems),
-        exchange_quantity=_count(item.exchange_quantity, "exchange_quantity", problems),
-        exchange_unit_price_minor=_amount(
-            item.exchange_unit_price, "exchange_unit_price", money, problems
-        ),
-        reason_code=_text(item.reason_id, "reason_id", problems),
-        updated_at=told_at,
-        source_rank=rank,
-        payload_hash=digest,
-        problems=tuple(problems),
-    )
+def units(columns: Mapping[str, Sequence[Any]]) -> list[Unit]:
+    """The units that ``readings`` tells of, one by one."""
+    found = dict(columns)
+    for place, stage in enumerate(_STAGES):
+        found[stage] = [
+            None if at is None else Fact(at, Precision(letters[place]))
+            for at, letters in zip(columns[f"{stage}_at"], columns["precisions"], strict=True)
+        ]
+    return [Unit(*values) for values in zip(*(found[name] for name in _UNIT), strict=True)]
+
+
+_UNIT = tuple(field.name for field in fields(Unit))
+
+
+def _inspected(codes: list[str], outcomes: list[Any], problems: list[list[str]]) -> list[str]:
+    # Two names of one thing: the second is looked at where the first says nothing.
+    asked = [None if code else outcome for code, outcome in zip(codes, outcomes, strict=True)]
+    found = _texts(asked, "inspection_outcome", problems)
+    return [code or outcome for code, outcome in zip(codes, found, strict=True)]
 
 
 def _facts(
-    item: Any,
-    status: str,
+    given: Callable[[str], list[Any]],
+    statuses: list[str],
     policy: HappyReturnsPolicy,
-    told_at: datetime,
-    problems: list[str],
-) -> dict[str, Fact]:
-    facts: dict[str, Fact] = {}
-    for stage, field in _STAGE_FIELDS:
-        value = getattr(item, field)
-        if value is not None:
-            at = _instant(value, field, problems)
-            if at is not None:
-                facts[stage] = Fact(at, Precision.EXACT)
+    told_at: list[datetime],
+    problems: list[list[str]],
+) -> dict[str, list[Any]]:
+    """The instants of the facts, and how well each is known."""
+    known: dict[str, list[datetime | None]] = {}
+    letters: dict[str, list[str]] = {}
+    for stage in _STAGES:
+        known[stage] = _column(_instant, given(f"{stage}_at"), f"{stage}_at", problems)
+        letters[stage] = ["-" if at is None else _EXACT for at in known[stage]]
     for stage, field in _DATES.items():
-        value = getattr(item, field)
-        if value is not None and stage not in facts:
-            day = _day(value, field, problems)
+        at = known[stage]
+        days = [day if exact is None else None for day, exact in zip(given(field), at, strict=True)]
+        for place, day in enumerate(_column(_day, days, field, problems)):
             if day is not None:
-                facts[stage] = Fact(day, Precision.DATE)
-    if status:
-        told = policy.statuses.get(_folded(status))
-        if told is None:
-            problems.append(f"status:unknown code {_short(status)}")
-        elif told.value not in facts:
+                at[place], letters[stage][place] = day, _DATE
+    stages = {status: policy.statuses.get(_folded(status)) for status in set(statuses)}
+    for place, status in enumerate(statuses):
+        told = stages[status]
+        if told is not None and known[told.value][place] is None:
             # The status says that it happened; when: at its last change at the latest.
-            facts[told.value] = Fact(told_at, Precision.INFERRED)
-    return facts
+            known[told.value][place] = told_at[place]
+            letters[told.value][place] = _INFERRED
+        elif told is None and status:
+            problems[place].append(f"status:unknown code {_short(status)}")
+    found: dict[str, list[Any]] = {f"{stage}_at": at for stage, at in known.items()}
+    found["precisions"] = list(map("".join, zip(*letters.values(), strict=True)))
+    return found
 
 
-_STAGE_FIELDS = tuple((stage, f"{stage}_at") for stage in _STAGES)
+_EXACT, _DATE, _INFERRED = (one.value for one in Precision)
 
 
-def _refund_type(
-    value: object, policy: HappyReturnsPolicy, rank: int, problems: list[str]
-) -> RefundType | None:
-    code = _text(value, "refund_type", problems)
-    if not code:
-        # The outbound feed is partial: what it does not say is not known, not "refund".
-        # What could not be read is no more known.
-        unsaid = value is None or value == ""
-        return RefundType.REFUND if rank and unsaid else None
-    kind = policy.refund_types.get(_folded(code))
-    if kind is None:
-        problems.append(f"refund_type:unknown code {_short(code)}")
-    return kind
+def _refund_types(
+    values: list[Any], policy: HappyReturnsPolicy, rank: int, problems: list[list[str]]
+) -> list[RefundType | None]:
+    codes = _texts(values, "refund_type", problems)
+    kinds = {code: policy.refund_types.get(_folded(code)) for code in set(codes) if code}
+    found: list[RefundType | None] = []
+    for code, value, own in zip(codes, values, problems, strict=True):
+        if code:
+            kind = kinds[code]
+            if kind is None:
+                own.append(f"refund_type:unknown code {_short(code)}")
+        else:
+            # The outbound feed is partial: what it does not say is not known, not "refund".
+            # What could not be read is no more known.
+            unsaid = value is None or value == ""
+            kind = RefundType.REFUND if rank and unsaid else None
+        found.append(kind)
+    return found
 
 
 _folded = lru_cache(maxsize=4096)(fold)  # codes are few
+
+
+# --- columns ----------------------------------------------------------------------
+
+
+def _texts(values: list[Any], ours: str, problems: list[list[str]]) -> list[str]:
+    """A column of texts. Looked at as a whole first: nearly always there is nothing odd."""
+    if values.count(None) == len(values):
+        return [""] * len(values)
+    plain = ["" if value is None else value for value in values]
+    try:
+        whole = "".join(plain)
+    except TypeError:  # not all of them are texts
+        whole = "\0"
+    if whole.isprintable() and max(map(len, plain)) <= _LONGEST_TEXT:
+        return list(map(str.strip, plain))
+    return [_text(value, ours, own) for value, own in zip(values, problems, strict=True)]
+
+
+def _column(
+    read: Callable[..., T | None],
+    values: list[Any],
+    ours: str,
+    problems: list[list[str]],
+    *more: list[Any],
+) -> list[T | None]:
+    """A column of any other kind; ``None`` where nothing was told."""
+    if values.count(None) == len(values):
+        return [None] * len(values)
+    return [
+        None if value is None else read(value, ours, *rest, own)
+        for value, own, *rest in zip(values, problems, *more, strict=True)
+    ]
 
 
 # --- values -----------------------------------------------------------------------
@@ -513,9 +546,9 @@ def _amount(value: object, ours: str, currency: str, problems: list[str]) -> int
     return minor
 
 
-def _fee(value: object, problems: list[str]) -> tuple[int | None, str | None]:
+def _fee(value: object, ours: str, problems: list[str]) -> tuple[int, str] | None:
     if value is None or value == "":
-        return None, None
+        return None
     minor, currency = -1, ""
     if isinstance(value, str) and len(value) <= _LONGEST_AMOUNT:
         try:
@@ -523,8 +556,8 @@ def _fee(value: object, problems: list[str]) -> tuple[int | None, str | None]:
         except ValueError:
             minor = -1
     if minor < 0:
-        problems.append("return_fee:not an amount and a currency")
-        return None, None
+        problems.append(f"{ours}:not an amount and a currency")
+        return None
     return minor, currency
 
 

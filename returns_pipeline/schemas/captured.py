@@ -61,14 +61,6 @@ DECLARED = {
         },
         key=("id",),
     ),
-    "payload_heads": f.Declared(
-        {
-            "source": _SOURCE,
-            "key": f.name("The unit or order"),
-            "hash": s.HASH.means("SHA-256 of its last payload"),
-        },
-        key=("source", "key"),
-    ),
     "watermarks": f.Declared(
         {
             "name": f.name("The reading or derivation"),
@@ -235,12 +227,11 @@ DECLARED = {
         {
             "id": s.ID,
             "unit_key": s.UNIT_KEY,
-            "kind": f.word("What happened", (*_FACTS, "inspected")),
-            "at": f.instant("When it happened"),
-            "precision": f.word("How well that is known", Precision),
-            "detail": f.text("The source's code, of an inspection"),
+            "told": s.LIST.means(
+                "What happened, when, how well that is known, and the code of an inspection"
+            ),
             "seen_at": f.instant("When it was learnt"),
-            "raw_id": f.integer("The payload that told it", 1).or_null,
+            "raw_id": f.integer("The payload that told it", 1),
         },
         key=("id",),
     ),

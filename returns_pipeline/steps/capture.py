@@ -62,7 +62,7 @@ def store(connection: sa.Connection, payloads: Iterable[Received], *, run_id: st
         by_source.setdefault(payload.source, {})[payload.key] = payload
     stored = 0
     for source, found in by_source.items():
-        known = _heads(connection, source, found)
+        known = _last_hashes(connection, source, found)
         new = [payload for payload in found.values() if known.get(payload.key) != payload.hash]
         for part in records.chunks(new, _AT_ONCE):  # a backfill's bodies are never all here twice
             upsert(
@@ -75,21 +75,14 @@ def store(connection: sa.Connection, payloads: Iterable[Received], *, run_id: st
                     for body, unknown in [p.redacted()]
                 ],
             )
-        upsert(
-            connection,
-            t.payload_heads,
-            ("source", "key", "hash"),
-            [(p.source, p.key, p.hash) for p in new],
-            key=("source", "key"),
-        )
         stored += len(new)
     return stored
 
 
-def _heads(connection: sa.Connection, source: str, keys: Iterable[str]) -> dict[str, str]:
-    heads = t.payload_heads.c
-    query = sa.select(heads.key, heads.hash).where(heads.source == source)
-    return {row[0]: row[1] for row in records.in_chunks(connection, query, heads.key, keys)}
+def _last_hashes(connection: sa.Connection, source: str, keys: Iterable[str]) -> dict[str, str]:
+    raw = t.raw_payloads.c
+    query = sa.select(raw.key, raw.hash).where(raw.source == source).order_by(raw.key, raw.id)
+    return {row[0]: row[1] for row in records.in_chunks(connection, query, raw.key, keys)}
 
 
 # --- Linnworks --------------------------------------------------------------------

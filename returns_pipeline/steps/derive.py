@@ -7,7 +7,8 @@ is ``decide``'s.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from itertools import groupby
@@ -18,7 +19,7 @@ import sqlalchemy as sa
 from returns_pipeline.domain import gate as gate_rules
 from returns_pipeline.domain import lifecycle
 from returns_pipeline.domain.calendar import business_date
-from returns_pipeline.domain.model import Unit
+from returns_pipeline.domain.model import Precision, Unit
 from returns_pipeline.normalise import happy_returns as hr
 from returns_pipeline.normalise import linnworks as lw
 from returns_pipeline.steps.capture import ORDER_V1, ORDER_V2, OUTBOUND, RETURN
@@ -244,17 +245,18 @@ def _read_under(rt: Runtime) -> str:
 
 def _unread_before(rt: Runtime) -> list[Any]:
     """The last payloads of units that could not be read whole, once for each policy."""
-    raw, heads, items = t.raw_payloads.c, t.payload_heads.c, t.return_items.c
+    raw, items = t.raw_payloads.c, t.return_items.c
     # Literal, as the condition of its index: this is asked at every tick.
     unread = sa.select(items.unit_key).where(items.problems != sa.literal("", literal_execute=True))
+    newer = t.raw_payloads.alias()
     query = (
         sa.select(raw.id, raw.source, raw.key, raw.hash, raw.body, raw.fetched_at)
-        .join_from(
-            t.raw_payloads,
-            t.payload_heads,
-            sa.and_(heads.source == raw.source, heads.key == raw.key, heads.hash == raw.hash),
+        .where(raw.key.in_(unread), raw.source.in_((RETURN, OUTBOUND)))
+        .where(
+            ~sa.exists().where(
+                newer.c.key == raw.key, newer.c.source == raw.source, newer.c.id > raw.id
+            )
         )
-        .where(heads.key.in_(unread), raw.source.in_((RETURN, OUTBOUND)))
         .order_by(raw.id)
     )
     with reading(rt.engine) as connection:
@@ -280,63 +282,131 @@ def _derive_units(
         now: Its instant.
         afresh: Whether what could not be read of these units before is forgotten first.
     """
-    told = list(_told(found, rt))
-    before = records.units_by_key(connection, {unit.unit_key for unit, _ in told})
+    before = records.units_by_key(connection, {row.key for row in found})
+    times = Counter(row.key for row in found)
+    first: list[Any] = []
+    others: list[Any] = []
+    for row in found:
+        is_first = row.key not in before and times[row.key] == 1
+        (first if is_first else others).append(row)
+    changed = 0
+    for rows, given in _batches(first, rt):
+        _enter(connection, rows, hr.readings(**given), rt, now)
+        changed += len(rows)
+    return changed + _merge(connection, others, before, rt, now, afresh=afresh)
+
+
+def _batches(found: list[Any], rt: Runtime) -> Iterator[tuple[list[Any], dict[str, Any]]]:
+    """Payloads read at once, which are normalised at once, and how."""
+    for (source, fetched_at), group in groupby(found, key=lambda r: (r.source, r.fetched_at)):
+        rows = list(group)
+        given = {
+            "raws": [row.body for row in rows],
+            "keys": [row.key for row in rows],
+            "hashes": [row.hash for row in rows],
+            "source": "outbound" if source == OUTBOUND else "return",
+            "policy": rt.policy.happy_returns,
+            "default_currency": rt.policy.merchant.currency,
+            "observed_at": fetched_at,
+        }
+        yield rows, given
+
+
+_EVENT_COLUMNS = ("unit_key", "told", "seen_at", "raw_id")
+
+
+def _enter(
+    connection: sa.Connection,
+    found: list[Any],
+    columns: Mapping[str, list[Any]],
+    rt: Runtime,
+    now: datetime,
+) -> None:
+    """Write units that were never told of before, column by column: there is nothing to merge."""
+    begun = zip(*(columns[f"{name}_at"] for name in gate_rules.BEGUN_BY), strict=True)
+    is_open = [not gate_rules.begun_before_start(told, rt.policy) for told in begun]
+    records.insert_units(connection, columns, now=now, is_open=is_open)
+    names = ("return_id", "order_key", "order_number", "express_code", "merchant_rma")
+    _write_returns(connection, zip(*(columns[name] for name in names), strict=True), now)
+    told = _first_told(columns)
+    rows = [
+        (row.key, records.told_text(facts), now, row.id)
+        for row, facts in zip(found, told, strict=True)
+        if facts
+    ]
+    upsert(connection, t.unit_events, _EVENT_COLUMNS, rows)
+    numbers = zip(columns["order_key"], columns["order_number"], is_open, strict=True)
+    _watch_open(connection, {key: number for key, number, ours in numbers if ours}, rt, now)
+
+
+def _first_told(columns: Mapping[str, list[Any]]) -> list[list[str]]:
+    """What ``lifecycle.events`` tells of units nobody knew, from columns."""
+    told: list[list[str]] = [[] for _ in columns["unit_key"]]
+    for place, name in enumerate(lifecycle.FACTS):
+        for own, at, letters in zip(
+            told, columns[f"{name}_at"], columns["precisions"], strict=True
+        ):
+            if at is not None:
+                own.append(records.told_fact(name, at, letters[place]))
+    codes = zip(told, columns["disposition_code"], columns["disposition_at"], strict=True)
+    for own, code, at in codes:
+        if code:
+            own.append(records.told_fact("inspected", at, Precision.EXACT.value, code))
+    return told
+
+
+def _merge(
+    connection: sa.Connection,
+    found: list[Any],
+    before: Mapping[str, Unit],
+    rt: Runtime,
+    now: datetime,
+    *,
+    afresh: bool,
+) -> int:
+    """Merge payloads into units that were told of before; how many changed."""
     after: dict[str, Unit] = {}
     if afresh:
         after = {key: replace(unit, problems=()) for key, unit in before.items()}
     events: list[tuple[Any, ...]] = []
-    for unit, raw_id in told:
-        known = after.get(unit.unit_key) or before.get(unit.unit_key)
-        merged = lifecycle.merge(known, unit) if known else unit
-        events.extend(
-            (unit.unit_key, kind, at, precision.value, detail, now, raw_id)
-            for kind, at, precision, detail in lifecycle.events(known, merged)
-        )
-        after[unit.unit_key] = merged
+    codes: dict[str, tuple[str, str]] = {}
+    for rows, given in _batches(found, rt):
+        columns = hr.readings(**given)
+        own_codes = zip(columns["express_code"], columns["merchant_rma"], strict=True)
+        for unit, row, code in zip(hr.units(columns), rows, own_codes, strict=True):
+            key, codes[row.key] = row.key, code
+            known = after.get(key) or before.get(key)
+            merged = lifecycle.merge(known, unit) if known else unit
+            facts = [
+                records.told_fact(kind, at, precision.value, detail)
+                for kind, at, precision, detail in lifecycle.events(known, merged)
+            ]
+            if facts:
+                events.append((key, records.told_text(facts), now, row.id))
+            after[key] = merged
     fresh = [unit for key, unit in after.items() if before.get(key) != unit]
     ours = [unit for unit in fresh if not gate_rules.is_before_start(unit, rt.policy)]
     others = [unit for unit in fresh if gate_rules.is_before_start(unit, rt.policy)]
     records.write_units(connection, ours, now=now)
     records.write_units(connection, others, now=now, is_open=False)
-    _write_returns(connection, found, fresh, rt, now)
-    columns = ("unit_key", "kind", "at", "precision", "detail", "seen_at", "raw_id")
-    upsert(connection, t.unit_events, columns, events)
-    _watch_open(connection, ours, rt, now)
+    told = [
+        (u.return_id, u.order_key, u.order_number, *codes.get(u.unit_key, ("", ""))) for u in fresh
+    ]
+    _write_returns(connection, told, now)
+    upsert(connection, t.unit_events, _EVENT_COLUMNS, events)
+    _watch_open(connection, {unit.order_key: unit.order_number for unit in ours}, rt, now)
     return len(fresh)
 
 
-def _told(found: list[Any], rt: Runtime) -> Iterator[tuple[Unit, int]]:
-    """The units of the payloads; those read at once are normalised at once."""
-    for (source, fetched_at), group in groupby(found, key=lambda r: (r.source, r.fetched_at)):
-        rows = list(group)
-        units = hr.units(
-            [row.body.encode() for row in rows],
-            keys=[row.key for row in rows],
-            hashes=[row.hash for row in rows],
-            source="outbound" if source == OUTBOUND else "return",
-            policy=rt.policy.happy_returns,
-            default_currency=rt.policy.merchant.currency,
-            observed_at=fetched_at,
-        )
-        for unit, row in zip(units, rows, strict=True):
-            yield unit, row.id
-
-
 def _write_returns(
-    connection: sa.Connection, found: list[Any], fresh: list[Unit], rt: Runtime, now: datetime
+    connection: sa.Connection, told: Iterable[tuple[str, str, str, str, str]], now: datetime
 ) -> None:
-    changed = {unit.unit_key for unit in fresh}
-    codes: Mapping[str, tuple[str, str]] = hr.return_codes(
-        {row.key: row.body.encode() for row in found if row.key in changed},
-        rt.policy.happy_returns,
-    )
+    """Write returns: id, order key and number, and the codes one of its units may tell."""
     rows: dict[tuple[str, str], tuple[Any, ...]] = {}
-    for unit in fresh:
-        express, merchant_rma = codes.get(unit.unit_key, ("", ""))
-        key = (unit.return_id, unit.order_key)
+    for return_id, order_key, number, express, merchant_rma in told:
+        key = (return_id, order_key)
         if key not in rows or (express and not rows[key][3]):
-            rows[key] = (*key, unit.order_number, express, merchant_rma, now)
+            rows[key] = (return_id, order_key, number, express, merchant_rma, now)
     columns = (
         "return_id",
         "order_key",
@@ -355,28 +425,21 @@ def _write_returns(
     )
 
 
-def _watch_open(connection: sa.Connection, fresh: list[Unit], rt: Runtime, now: datetime) -> None:
+def _watch_open(
+    connection: sa.Connection, numbers: Mapping[str, str], rt: Runtime, now: datetime
+) -> None:
     # The outbound feed may name orders that the mirror does not have yet; and Happy Returns
     # finds an open return by the number as it prints it itself.
+    due = now + rt.policy.happy_returns.recheck_open
     closes = now + rt.policy.happy_returns.return_window
-    rows = {
-        unit.order_key: (
-            unit.order_key,
-            unit.order_number,
-            "open_return",
-            0,
-            now + rt.policy.happy_returns.recheck_open,
-            closes,
-            True,
-        )
-        for unit in fresh
-        if unit.order_key
-    }
+    rows = [
+        (key, number, "open_return", 0, due, closes, True) for key, number in numbers.items() if key
+    ]
     upsert(
         connection,
         t.watch_list,
         _WATCH_COLUMNS,
-        list(rows.values()),
+        rows,
         key=("order_key",),
         update=("reference", "reason", "priority", "is_active"),
     )

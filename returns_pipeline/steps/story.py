@@ -135,7 +135,11 @@ def _unit_story(connection: sa.Connection, unit: str) -> dict[str, Any]:
     )
     return {
         "item": found[0] if found else {"unit_key": unit},
-        "events": of(t.unit_events, t.unit_events.c.id),
+        "events": [
+            _plain({"raw_id": row["raw_id"], "seen_at": row["seen_at"], **fact})
+            for row in of(t.unit_events, t.unit_events.c.id)
+            for fact in records.told_of(row["told"])
+        ],
         "match": of(t.matches),
         "dispositions": of(t.dispositions, t.dispositions.c.sequence),
         "gates": of(t.gates, t.gates.c.gate),

@@ -25,7 +25,6 @@ RECENT = 50_000
 _NEWEST_OF = {
     "orders": ("order_id", t.raw_payloads.c.key),
     "order_lines": ("order_id", t.raw_payloads.c.key),
-    "payload_heads": ("key", t.raw_payloads.c.key),
     "returns": ("return_id", t.return_items.c.return_id),
     "gates": ("unit_key", t.return_items.c.unit_key),
     "watch_list": ("order_key", t.return_items.c.order_key),

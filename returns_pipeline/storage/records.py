@@ -6,15 +6,18 @@ is decided (``domain``), when (``steps``), what is sent (``outbox``).
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
 
 from returns_pipeline.domain import lifecycle
+from returns_pipeline.domain.lifecycle import FACTS
 from returns_pipeline.domain.model import (
     Ambiguous,
     Decided,
@@ -33,10 +36,8 @@ from returns_pipeline.domain.model import (
 )
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.bulk import chunks as chunks  # noqa: PLC0414 - steps call it so
-from returns_pipeline.storage.bulk import upsert
-from returns_pipeline.storage.types import Row, Select
-
-FACTS = ("started", "dropped_off", "approved", "departed", "received", "expired", "cancelled")
+from returns_pipeline.storage.bulk import insert, upsert
+from returns_pipeline.storage.types import Row, Select, instant_from_text, instant_text
 
 UNIT_COLUMNS = (
     "unit_key",
@@ -200,6 +201,59 @@ def write_units(
     """
     rows = [(*unit_row(unit), now, now, is_open) for unit in units]
     upsert(connection, t.return_items, _WRITTEN, rows, key=("unit_key",), update=_UPDATED)
+
+
+def insert_units(
+    connection: sa.Connection,
+    columns: Mapping[str, Sequence[Any]],
+    *,
+    now: datetime,
+    is_open: Sequence[bool],
+) -> None:
+    """Insert units nobody has told of before, given as columns.
+
+    Args:
+        connection: Inside the caller's transaction.
+        columns: By the names of ``Unit``'s fields, each fact as its instant and its letter of
+            ``precisions``.
+        now: The instant at which they were first seen.
+        is_open: Of each, whether anything may be owed to it at all.
+    """
+    letters = columns["precisions"]
+    stages = {told: lifecycle.furthest(_known(told)).value for told in set(letters)}
+    kinds = {kind: kind and kind.value for kind in set(columns["refund_type"])}
+    values = {
+        **columns,
+        "stage": [stages[told] for told in letters],
+        "refund_type": [kinds[kind] for kind in columns["refund_type"]],
+        "is_returnless": columns["returnless"],
+        "problems": list(map(_SEPARATOR.join, columns["problems"])),
+        "first_seen_at": [now] * len(letters),
+        "changed_at": [now] * len(letters),
+        "is_open": is_open,
+    }
+    insert(connection, t.return_items, {name: values[name] for name in _WRITTEN})
+
+
+def _known(letters: str) -> list[str]:
+    return [name for name, letter in zip(FACTS, letters, strict=True) if letter != "-"]
+
+
+def told_text(facts: Iterable[str]) -> str:
+    """What one payload newly told of a unit, as ``unit_events`` keeps it."""
+    return f"[{','.join(facts)}]"
+
+
+@lru_cache(maxsize=65_536)
+def told_fact(kind: str, at: datetime, precision: str, detail: str = "") -> str:
+    """One thing a payload told, for ``told_text``."""
+    document = {"kind": kind, "at": instant_text(at), "precision": precision, "detail": detail}
+    return json.dumps(document, separators=(",", ":"))
+
+
+def told_of(text: str) -> list[dict[str, Any]]:
+    """The things ``told_text`` wrote, their instants aware."""
+    return [{**fact, "at": instant_from_text(fact["at"])} for fact in json.loads(text)]
 
 
 def in_chunks(

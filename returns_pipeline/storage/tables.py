@@ -90,15 +90,6 @@ raw_payloads = Table(
 Index("ix_raw_payloads_key", raw_payloads.c.key)
 _partial("ix_raw_payloads_unknown", raw_payloads.c.fetched_at, where="unknown_fields != ''")
 
-payload_heads = Table(
-    "payload_heads",
-    metadata,
-    Column("source", Text, primary_key=True),
-    Column("key", Text, primary_key=True),
-    Column("hash", Text, nullable=False),
-    comment="The last payload seen of each thing: what is equal to it adds nothing.",
-)
-
 watermarks = Table(
     "watermarks",
     metadata,
@@ -275,23 +266,24 @@ return_items = Table(
     Column("is_open", sa.Boolean, nullable=False),  # something may still be owed to it
     comment="One row a physical unit: the latest word and the facts of its life.",
 )
-_partial("ix_return_items_open", return_items.c.order_key, where="is_open", on_sqlite="is_open = 1")
+_partial("ix_return_items_open", return_items.c.id, where="is_open", on_sqlite="is_open = 1")
 Index("ix_return_items_order_key", return_items.c.order_key)
 Index("ix_return_items_return_id", return_items.c.return_id)
 _partial("ix_return_items_problems", return_items.c.id, where="problems <> ''")
-Index("ix_return_items_received_at", return_items.c.received_at)
+_partial(
+    "ix_return_items_received_at",
+    return_items.c.received_at,
+    where="received_at IS NOT NULL",
+)
 
 unit_events = Table(
     "unit_events",
     metadata,
     _id(),
     Column("unit_key", Text, nullable=False),
-    Column("kind", Text, nullable=False),
-    Column("at", Instant, nullable=False),
-    Column("precision", sa.String(1), nullable=False),
-    Column("detail", Text, nullable=False),
+    Column("told", Text, nullable=False),  # JSON array: kind, at, precision, detail of each
     Column("seen_at", Instant, nullable=False),
-    Column("raw_id", BigInt),
+    Column("raw_id", BigInt, nullable=False),
     comment="What each payload newly told of a unit, in the order it was learnt.",
 )
 Index("ix_unit_events_unit_key", unit_events.c.unit_key)

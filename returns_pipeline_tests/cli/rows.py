@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
 
 DAY = date(2026, 3, 14)
@@ -130,10 +131,7 @@ def fill(engine: sa.Engine) -> None:
             t.unit_events,
             {
                 "unit_key": "u1",
-                "kind": "received",
-                "at": NOON,
-                "precision": "e",
-                "detail": "",
+                "told": records.told_text([records.told_fact("received", NOON, "e")]),
                 "seen_at": NOON,
                 "raw_id": 1,
             },

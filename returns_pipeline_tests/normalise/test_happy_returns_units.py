@@ -48,7 +48,7 @@ ITEM: dict[str, Any] = {
 
 
 def unit_of(raw: bytes, source: str = "return", currency: str = "GBP") -> Unit:
-    (found,) = hr.units(
+    columns = hr.readings(
         [raw],
         keys=["k"],
         hashes=["h"],
@@ -57,6 +57,7 @@ def unit_of(raw: bytes, source: str = "return", currency: str = "GBP") -> Unit:
         default_currency=currency,
         observed_at=SEEN,
     )
+    (found,) = hr.units(columns)
     return found
 
 
@@ -357,7 +358,7 @@ def test_what_is_no_item_is_a_unit_with_a_problem(raw: bytes) -> None:
 
 
 def renamed(raw: bytes, **fields: str) -> Unit:
-    (found,) = hr.units(
+    columns = hr.readings(
         [raw],
         keys=["k"],
         hashes=["h"],
@@ -366,6 +367,7 @@ def renamed(raw: bytes, **fields: str) -> Unit:
         default_currency="GBP",
         observed_at=SEEN,
     )
+    (found,) = hr.units(columns)
     return found
 
 
@@ -404,7 +406,6 @@ def through(raw: bytes) -> None:
     assert all(name.isprintable() for name in unknown)
     assert unit_of(body, "outbound").updated_at.tzinfo is UTC
     assert unit_of(raw).unit_key == "k"
-    hr.return_codes({"k": body}, POLICY)
     # Redacting again changes nothing.
     assert hr.redact(body, POLICY.fields)[0] == body
 
@@ -472,5 +473,14 @@ def test_keys_do_not_depend_on_how_an_answer_is_paged(lines: list[str], size: in
 
 def test_codes_of_a_return_are_read_from_the_kept_payload(policy: HappyReturnsPolicy) -> None:
     body, _ = hr.redact(json.dumps(ITEM).encode(), policy.fields)
-    bodies = {"k": body, "bad": b"\xff"}
-    assert hr.return_codes(bodies, policy) == {"k": ("HRQ7TNDK", "RMA-1"), "bad": ("", "")}
+    found = hr.readings(
+        [body, b"\xff"],
+        keys=["k", "bad"],
+        hashes=["h", "h"],
+        source="return",
+        policy=policy,
+        default_currency="GBP",
+        observed_at=SEEN,
+    )
+    assert found["express_code"] == ["HRQ7TNDK", ""]
+    assert found["merchant_rma"] == ["RMA-1", ""]

@@ -23,6 +23,7 @@ _TEXTS = {
     "return_ids": "[]",
     "order_numbers": "[]",
     "unit_keys": "[]",
+    "told": "[]",
     "body": "{}",
     "totals": "{}",
     "code": "",

@@ -67,14 +67,6 @@ def _evidence() -> None:
         "ix_raw_payloads_unknown", "raw_payloads", ["fetched_at"], where="unknown_fields != ''"
     )
     op.create_table(
-        "payload_heads",
-        sa.Column("source", sa.Text(), nullable=False),
-        sa.Column("key", sa.Text(), nullable=False),
-        sa.Column("hash", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("source", "key", name="pk_payload_heads"),
-        comment="The last payload seen of each thing: what is equal to it adds nothing.",
-    )
-    op.create_table(
         "watermarks",
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("at", INSTANT),
@@ -249,24 +241,26 @@ def _returns() -> None:
     _partial(
         "ix_return_items_open",
         "return_items",
-        ["order_key"],
+        ["id"],
         where="is_open",
         on_sqlite="is_open = 1",
     )
     op.create_index("ix_return_items_order_key", "return_items", ["order_key"])
     _partial("ix_return_items_problems", "return_items", ["id"], where="problems <> ''")
-    op.create_index("ix_return_items_received_at", "return_items", ["received_at"])
+    _partial(
+        "ix_return_items_received_at",
+        "return_items",
+        ["received_at"],
+        where="received_at IS NOT NULL",
+    )
     op.create_index("ix_return_items_return_id", "return_items", ["return_id"])
     op.create_table(
         "unit_events",
         sa.Column("id", BIG, autoincrement=True, nullable=False),
         sa.Column("unit_key", sa.Text(), nullable=False),
-        sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("at", INSTANT, nullable=False),
-        sa.Column("precision", sa.String(length=1), nullable=False),
-        sa.Column("detail", sa.Text(), nullable=False),
+        sa.Column("told", sa.Text(), nullable=False),
         sa.Column("seen_at", INSTANT, nullable=False),
-        sa.Column("raw_id", BIG),
+        sa.Column("raw_id", BIG, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_unit_events"),
         comment="What each payload newly told of a unit, in the order it was learnt.",
     )
