@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 _RAW = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ANY = msgspec.json.Decoder()
-_CANONICAL = msgspec.json.Encoder(order="sorted")
+_CANONICAL = msgspec.json.Encoder()
 
 _LONGEST_TEXT = 255  # a key of ours must fit a database index
 _LONGEST_NAME = 64
@@ -90,25 +90,24 @@ _E_MAIL = re.compile(r"[^\s@<>\"'(),;:]+@[^\s@<>\"'(),;:]+")
 class _Plan:
     """What becomes of the fields of items that have the same names."""
 
-    kept: tuple[str, ...]
-    doubtful: tuple[str, ...]  # kept where the value is a code
+    kept: tuple[tuple[str, bool], ...]  # in order; with: only where the value is a code
     unknown: tuple[str, ...]  # as they may be told
 
 
 @lru_cache(maxsize=1024)
 def _plan(names: tuple[str, ...], known: tuple[str, ...]) -> _Plan:
-    kept, doubtful, unknown = [], [], []
+    kept, unknown = [], []
     for name in names:
         if name in known:
-            kept.append(name)
+            kept.append((name, False))
         elif not _NAME.fullmatch(name):
             # It may be anything, the shopper's own name included: an object keyed by it.
             unknown.append("(a name that is no identifier)")
         elif not _is_personal(name):
-            doubtful.append(name)
+            kept.append((name, True))
             if name not in _IGNORED:
                 unknown.append(name)
-    return _Plan(tuple(kept), tuple(doubtful), tuple(dict.fromkeys(unknown)))
+    return _Plan(tuple(sorted(kept)), tuple(dict.fromkeys(unknown)))
 
 
 def _is_personal(name: str) -> bool:
@@ -131,10 +130,11 @@ def redact(raw: bytes, fields: Mapping[str, str]) -> tuple[bytes, list[str]]:
     """
     found = _fields(raw)
     plan = _plan(tuple(found), tuple(fields.values()))
-    kept = {name: found[name] for name in plan.kept}
-    for name in plan.doubtful:
-        if _CODE.fullmatch(bytes(found[name])):
-            kept[name] = found[name]
+    kept = {
+        name: found[name]
+        for name, is_doubtful in plan.kept
+        if not is_doubtful or _CODE.fullmatch(found[name])
+    }
     encoded = _CANONICAL.encode(kept)
     if not _is_plain(encoded):
         # Seldom: value by value, and what cannot be decoded is not kept.

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 
 from returns_pipeline.domain import lifecycle
 from returns_pipeline.domain.lifecycle import FACTS
@@ -72,6 +73,7 @@ UNIT_COLUMNS = (
 _WRITTEN = (*UNIT_COLUMNS, "first_seen_at", "changed_at", "is_open")
 _UPDATED = tuple(name for name in _WRITTEN if name not in {"unit_key", "first_seen_at"})
 _SEPARATOR = "\n"
+_AT_ONCE = 10_000
 
 
 def unit_row(unit: Unit) -> tuple[Any, ...]:
@@ -109,55 +111,34 @@ def unit_row(unit: Unit) -> tuple[Any, ...]:
     )
 
 
-def unit_of(row: Row) -> Unit:
-    """The unit behind a row that begins with ``UNIT_COLUMNS``."""
-    (
-        unit_key,
-        return_id,
-        order_number,
-        order_key,
-        line_item_id,
-        sku,
-        _stage,
-        status,
-        *rest,
-    ) = row
-    instants, rest = rest[: len(FACTS)], rest[len(FACTS) :]
-    precisions = rest[0]
-    facts = {
-        name: Fact(at, Precision(precision))
-        for name, at, precision in zip(FACTS, instants, precisions, strict=True)
-        if at is not None
-    }
-    refund_type = rest[5]
-    return Unit(
-        unit_key=unit_key,
-        return_id=return_id,
-        order_number=order_number,
-        order_key=order_key,
-        line_item_id=line_item_id,
-        sku=sku,
-        status=status,
-        **facts,
-        dropoff_method=rest[1],
-        reason_code=rest[2],
-        disposition_code=rest[3],
-        disposition_at=rest[4],
-        refund_type=RefundType(refund_type) if refund_type else None,
-        refund_amount_minor=rest[6],
-        shipping_refund_minor=rest[7],
-        fee_minor=rest[8],
-        fee_currency=rest[9],
-        currency=rest[10],
-        returnless=rest[11],
-        exchange_sku=rest[12],
-        exchange_quantity=rest[13],
-        exchange_unit_price_minor=rest[14],
-        problems=tuple(rest[15].split(_SEPARATOR)) if rest[15] else (),
-        updated_at=rest[16],
-        source_rank=rest[17],
-        payload_hash=rest[18],
-    )
+def units_of(rows: Sequence[Row]) -> list[Unit]:
+    """The units behind rows of ``UNIT_COLUMNS``; column by column, since there may be many."""
+    if not rows:
+        return []
+    found: dict[str, Sequence[Any]] = dict(zip(UNIT_COLUMNS, zip(*rows, strict=True), strict=True))
+    for place, name in enumerate(FACTS):
+        instants = found[f"{name}_at"]
+        if instants.count(None) == len(rows):
+            found[name] = instants
+        else:
+            found[name] = [
+                None if at is None else Fact(at, _PRECISIONS[letters[place]])
+                for at, letters in zip(instants, found["precisions"], strict=True)
+            ]
+    found["refund_type"] = [_REFUND_TYPES[kind] for kind in found["refund_type"]]
+    found["returnless"] = found["is_returnless"]
+    found["problems"] = [
+        tuple(told.split(_SEPARATOR)) if told else () for told in found["problems"]
+    ]
+    return [Unit(*values) for values in zip(*(found[name] for name in _UNIT), strict=True)]
+
+
+_UNIT = tuple(field.name for field in fields(Unit))
+_PRECISIONS = {one.value: one for one in Precision}
+_REFUND_TYPES: dict[str | None, RefundType | None] = {
+    **{one.value: one for one in RefundType},
+    None: None,
+}
 
 
 def _unit_select() -> Select:
@@ -167,21 +148,20 @@ def _unit_select() -> Select:
 def open_units(connection: sa.Connection) -> dict[str, Unit]:
     """Every unit something may still be owed to, by key."""
     query = _unit_select().where(t.return_items.c.is_open)
-    return {row[0]: unit_of(row) for row in connection.execute(query)}
+    found = connection.execute(query).partitions(_AT_ONCE)
+    return {unit.unit_key: unit for rows in found for unit in units_of(rows)}
 
 
 def units_by_key(connection: sa.Connection, keys: Iterable[str]) -> dict[str, Unit]:
     """The units with these keys, by key."""
-    return {
-        row[0]: unit_of(row)
-        for row in in_chunks(connection, _unit_select(), t.return_items.c.unit_key, keys)
-    }
+    found = in_chunks(connection, _unit_select(), t.return_items.c.unit_key, keys)
+    return {unit.unit_key: unit for rows in chunks(found, _AT_ONCE) for unit in units_of(rows)}
 
 
 def units_of_orders(connection: sa.Connection, order_keys: Iterable[str]) -> list[Unit]:
     """All units that name one of these orders."""
     found = in_chunks(connection, _unit_select(), t.return_items.c.order_key, order_keys)
-    return [unit_of(row) for row in found]
+    return [unit for rows in chunks(found, _AT_ONCE) for unit in units_of(rows)]
 
 
 def write_units(
@@ -261,11 +241,20 @@ def in_chunks(
     query: Select,
     column: sa.ColumnElement[Any],
     values: Iterable[Any],
-    size: int = 500,
+    size: int = _AT_ONCE,
 ) -> Iterator[Row]:
-    """Rows of ``query`` whose ``column`` is one of ``values``, asked a few hundred at a time."""
+    """Rows of ``query`` whose ``column`` is one of ``values``, asked some thousands at a time."""
+    # One bound value however many there are: the statement is compiled once.
+    bound: sa.ColumnElement[bool]
+    if connection.dialect.name == "postgresql":
+        listed = sa.bindparam("listed", type_=postgresql.ARRAY(column.type))
+        bound = column == sa.any_(listed)
+    else:
+        listed = sa.bindparam("listed", type_=sa.JSON())
+        bound = column.in_(sa.select(sa.func.json_each(listed).table_valued("value").c.value))
+    query = query.where(bound)
     for part in chunks(values, size):
-        yield from connection.execute(query.where(column.in_(part)))
+        yield from connection.execute(query, {"listed": part}).all()
 
 
 def mappings(connection: sa.Connection, query: Select) -> list[Mapping[str, Any]]:
@@ -362,26 +351,33 @@ class StoredMatch:
     since_at: datetime
 
 
-def _match_of(row: sa.RowMapping) -> Match:
-    key, code, reason = row["unit_key"], row["code"], row["reason"]
-    match row["outcome"]:
-        case "matched":
-            return Matched(key, row["order_id"], row["row_id"], row["unit_no"], row["rule"])
-        case "ambiguous":
-            candidates = tuple(filter(None, row["candidates"].split(_SEPARATOR)))
-            return Ambiguous(key, code, reason, candidates, row["order_id"])
-        case "waiting":
-            return Waiting(key, code, reason, row["order_id"])
-        case _:
-            return Orphan(key, code, reason, row["order_id"])
+def _match_of(
+    key: str,
+    outcome: str,
+    code: str,
+    reason: str,
+    rule: str,
+    order_id: str | None,
+    row_id: str | None,
+    unit_no: int | None,
+    candidates: str,
+) -> Match:
+    if outcome == "matched" and order_id and row_id and unit_no is not None:
+        return Matched(key, order_id, row_id, unit_no, rule)
+    if outcome == "ambiguous":
+        among = tuple(filter(None, candidates.split(_SEPARATOR)))
+        return Ambiguous(key, code, reason, among, order_id)
+    if outcome == "waiting":
+        return Waiting(key, code, reason, order_id)
+    return Orphan(key, code, reason, order_id)
 
 
 def matches_of(connection: sa.Connection, keys: Iterable[str]) -> dict[str, StoredMatch]:
     """The stored matches of these units."""
-    query = sa.select(t.matches)
+    query = sa.select(*(t.matches.c[name] for name in MATCH_COLUMNS))
     return {
-        row.unit_key: StoredMatch(_match_of(row._mapping), row.since_at)
-        for row in in_chunks(connection, query, t.matches.c.unit_key, keys)
+        key: StoredMatch(_match_of(key, *match), since)
+        for key, *match, since, _ in in_chunks(connection, query, t.matches.c.unit_key, keys)
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -31,6 +32,14 @@ def instant_from_text(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
+def _utc(value: datetime | None) -> datetime | None:
+    return None if value is None else value.astimezone(UTC)
+
+
+def _parsed(value: str | None) -> datetime | None:
+    return None if value is None else datetime.fromisoformat(value)
+
+
 class Instant(TypeDecorator[datetime]):
     """An aware UTC instant: ``timestamptz`` on PostgreSQL, fixed-width text on SQLite."""
 
@@ -50,12 +59,10 @@ class Instant(TypeDecorator[datetime]):
         text = instant_text(value)
         return value.astimezone(UTC) if dialect.name == "postgresql" else text
 
-    def process_result_value(
+    def result_processor(
         self,
-        value: Any,
-        dialect: Dialect,  # noqa: ARG002
-    ) -> datetime | None:
-        """Give back an aware UTC instant."""
-        if value is None:
-            return None
-        return value.astimezone(UTC) if isinstance(value, datetime) else instant_from_text(value)
+        dialect: Dialect,
+        coltype: object,  # noqa: ARG002
+    ) -> Callable[[Any], datetime | None]:
+        """Give back aware UTC instants. Whole, not value by value: bulk reads spend time here."""
+        return _utc if dialect.name == "postgresql" else _parsed
