@@ -21,7 +21,6 @@ from returns_pipeline.domain.model import (
     Held,
     Match,
     Matched,
-    Order,
     OrderLine,
     RefundType,
     Stage,
@@ -63,16 +62,16 @@ def evidence(unit: Unit, stage: Stage) -> Fact | None:
     return min(facts, key=lambda fact: fact.at) if facts else None
 
 
-def is_late(unit: Unit, order: Order, policy: Policy) -> bool:
+def is_late(unit: Unit, despatched_at: datetime | None, policy: Policy) -> bool:
     """Whether the return was begun after the return window, counted from despatch.
 
     Its goods go to quarantine and its money waits for CX (specification CASES). What is
     not known to be late is not.
     """
     begun = evidence(unit, Stage.STARTED)
-    if begun is None or order.despatched_at is None:
+    if begun is None or despatched_at is None:
         return False
-    return begun.at > order.despatched_at + policy.gate.return_window
+    return begun.at > despatched_at + policy.gate.return_window
 
 
 def is_before_start(unit: Unit, policy: Policy) -> bool:

@@ -169,7 +169,7 @@ def dispositions(rt: Runtime) -> dict[str, int]:
     """
     now = rt.now()
     with rt.engine.begin() as connection:
-        work = _open_work(connection)
+        work = _open_work(connection, with_orders=False)
         coded = {key: unit for key, unit in work.units.items() if unit.disposition_code}
         posted = _with_rows(connection, t.stock_adjustments, coded)
         rows = []
@@ -241,7 +241,8 @@ class _Work:
     units: dict[str, Unit]
     matches: dict[str, records.StoredMatch]
     decisions: dict[str, records.StoredDecision]
-    orders: dict[str, Order]
+    despatched: Mapping[str, datetime | None]  # by order
+    orders: Mapping[str, Order]
     locations: dict[str, str]
 
     def decided(self, unit: Unit, rt: Runtime) -> Decided | Held | None:
@@ -261,18 +262,24 @@ class _Work:
         found = self.matches.get(unit.unit_key)
         if found is None or not isinstance(found.match, Matched):
             return False
-        return gate_rules.is_late(unit, self.orders[found.match.order_id], rt.policy)
+        return gate_rules.is_late(unit, self.despatched[found.match.order_id], rt.policy)
 
 
-def _open_work(connection: sa.Connection) -> _Work:
+def _open_work(connection: sa.Connection, *, with_orders: bool = True) -> _Work:
     units = records.open_units(connection)
     found = records.matches_of(connection, units)
     ids = {m.match.order_id for m in found.values() if isinstance(m.match, Matched)}
+    orders = records.orders_by_id(connection, ids) if with_orders else {}
+    if with_orders:
+        despatched = {key: order.despatched_at for key, order in orders.items()}
+    else:
+        despatched = records.despatched_at(connection, ids)
     return _Work(
         units=units,
         matches=found,
         decisions=records.decisions_of(connection, units),
-        orders=records.orders_by_id(connection, ids),
+        despatched=despatched,
+        orders=orders,
         locations=disposition_rules.location_index(records.location_names(connection)),
     )
 

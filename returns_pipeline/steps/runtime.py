@@ -5,6 +5,7 @@ Here: making these once for a run and closing them. Not here: any step.
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
@@ -57,6 +58,9 @@ class Runtime:
         Raises:
             DatabaseUnusable: When it cannot be opened or its schema is not this version's.
         """
+        # Rows by the hundred thousand are no garbage: looked through at Python's default
+        # pace they cost a backfill a fifth of its time.
+        gc.set_threshold(100_000, 50, 50)
         self.settings = settings
         self.run_id = run_id
         self.progress = _seldom(progress)

@@ -316,6 +316,12 @@ def orders_by_id(connection: sa.Connection, ids: Iterable[str]) -> dict[str, Ord
     return {order.order_id: order for order in _with_lines(connection, found)}
 
 
+def despatched_at(connection: sa.Connection, ids: Iterable[str]) -> dict[str, datetime | None]:
+    """When the orders with these ids were despatched; ``None``: not yet, as far as is known."""
+    query = sa.select(t.orders.c.order_id, t.orders.c.processed_at)
+    return {row[0]: row[1] for row in in_chunks(connection, query, t.orders.c.order_id, ids)}
+
+
 def orders_by_key(
     connection: sa.Connection, keys: Collection[str], *, but_not_source: str = ""
 ) -> dict[str, list[Order]]:

@@ -411,8 +411,14 @@ _partial(
     on_sqlite="is_ledgered = 0",
 )
 Index("ix_stock_adjustments_unit_key", stock_adjustments.c.unit_key)
-Index("ix_stock_adjustments_intent_key", stock_adjustments.c.intent_key)
-Index("ix_stock_adjustments_posted_at", stock_adjustments.c.posted_at)
+_partial(
+    "ix_stock_adjustments_intent_key",
+    stock_adjustments.c.intent_key,
+    where="intent_key IS NOT NULL",
+)
+_partial(
+    "ix_stock_adjustments_posted_at", stock_adjustments.c.posted_at, where="posted_at IS NOT NULL"
+)
 Index("ix_stock_adjustments_order_id", stock_adjustments.c.order_id)
 
 refunds_due = Table(
@@ -458,8 +464,8 @@ _partial(
     on_sqlite="is_ledgered = 0",
 )
 Index("ix_refunds_due_order_id", refunds_due.c.order_id)
-Index("ix_refunds_due_batch_id", refunds_due.c.batch_id)
-Index("ix_refunds_due_intent_key", refunds_due.c.intent_key)
+_partial("ix_refunds_due_batch_id", refunds_due.c.batch_id, where="batch_id IS NOT NULL")
+_partial("ix_refunds_due_intent_key", refunds_due.c.intent_key, where="intent_key IS NOT NULL")
 
 exchange_orders = Table(
     "exchange_orders",
@@ -488,7 +494,9 @@ exchange_orders = Table(
 _partial(
     "ix_exchange_orders_open", exchange_orders.c.order_id, where=_in("state", UNCREATED_EXCHANGE)
 )
-Index("ix_exchange_orders_intent_key", exchange_orders.c.intent_key)
+_partial(
+    "ix_exchange_orders_intent_key", exchange_orders.c.intent_key, where="intent_key IS NOT NULL"
+)
 
 # --- money ------------------------------------------------------------------------
 

@@ -370,9 +370,19 @@ def _decisions() -> None:
         sa.UniqueConstraint("adjustment_key", name="uq_stock_adjustments_adjustment_key"),
         comment="Each unit's stock movement; one restock a unit, ever.",
     )
-    op.create_index("ix_stock_adjustments_intent_key", "stock_adjustments", ["intent_key"])
+    _partial(
+        "ix_stock_adjustments_intent_key",
+        "stock_adjustments",
+        ["intent_key"],
+        where="intent_key IS NOT NULL",
+    )
     op.create_index("ix_stock_adjustments_order_id", "stock_adjustments", ["order_id"])
-    op.create_index("ix_stock_adjustments_posted_at", "stock_adjustments", ["posted_at"])
+    _partial(
+        "ix_stock_adjustments_posted_at",
+        "stock_adjustments",
+        ["posted_at"],
+        where="posted_at IS NOT NULL",
+    )
     _partial(
         "ix_stock_adjustments_unledgered",
         "stock_adjustments",
@@ -434,8 +444,10 @@ def _decisions() -> None:
         sa.UniqueConstraint("unit_key", name="uq_refunds_due_unit_key"),
         comment="What each unit is owed; carried out once, by one declared executor.",
     )
-    op.create_index("ix_refunds_due_batch_id", "refunds_due", ["batch_id"])
-    op.create_index("ix_refunds_due_intent_key", "refunds_due", ["intent_key"])
+    _partial("ix_refunds_due_batch_id", "refunds_due", ["batch_id"], where="batch_id IS NOT NULL")
+    _partial(
+        "ix_refunds_due_intent_key", "refunds_due", ["intent_key"], where="intent_key IS NOT NULL"
+    )
     _partial(
         "ix_refunds_due_open",
         "refunds_due",
@@ -478,7 +490,12 @@ def _decisions() -> None:
         sa.UniqueConstraint("unit_key", name="uq_exchange_orders_unit_key"),
         comment="Replacements, each ordered once, after the goods are back.",
     )
-    op.create_index("ix_exchange_orders_intent_key", "exchange_orders", ["intent_key"])
+    _partial(
+        "ix_exchange_orders_intent_key",
+        "exchange_orders",
+        ["intent_key"],
+        where="intent_key IS NOT NULL",
+    )
     _partial(
         "ix_exchange_orders_open",
         "exchange_orders",
