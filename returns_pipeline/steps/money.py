@@ -489,17 +489,20 @@ def _write_batch(
         )
 
 
-def mark_posted(rt: Runtime) -> dict[str, int]:
-    """Batches whose refunds are all settled are posted."""
-    due = t.refunds_due.c
-    waiting = sa.exists().where(due.batch_id == t.batches.c.batch_id, due.state == "batched")
+def mark_posted(rt: Runtime, day: date | None = None) -> dict[str, int]:
+    """Batches whose refunds are all settled are posted: those of a day, or all.
+
+    To be called when everything else of the day is done, its journal written too: a day
+    with a batch that is not posted is closed again, a posted one is left alone.
+    """
+    due, columns = t.refunds_due.c, t.batches.c
+    waiting = sa.exists().where(due.batch_id == columns.batch_id, due.state == "batched")
+    done = sa.update(t.batches).where(columns.state == "sealed", ~waiting)
+    if day is not None:
+        done = done.where(columns.business_date == day)
     with rt.engine.begin() as connection:
-        done = connection.execute(
-            sa.update(t.batches)
-            .where(t.batches.c.state == "sealed", ~waiting)
-            .values(state="posted", posted_at=rt.now())
-        )
-    return {"posted": done.rowcount}
+        changed = connection.execute(done.values(state="posted", posted_at=rt.now()))
+    return {"posted": changed.rowcount}
 
 
 def journal(rt: Runtime, day: date, folder: Path) -> list[Path]:

@@ -35,6 +35,9 @@ class Databases(Protocol):
     def drop(self, url: str) -> None:
         """Remove one."""
 
+    def drop_kept(self) -> None:
+        """Forget the states that were kept."""
+
 
 def _migrate(url: str) -> str:
     engine = connect(url)
@@ -72,6 +75,11 @@ class SqliteFiles:
         for end in ("", "-wal", "-shm"):
             Path(f"{path}{end}").unlink(missing_ok=True)
 
+    def drop_kept(self) -> None:
+        """Forget the states that were kept."""
+        for path in self._folder.glob("kept-*.db"):
+            path.unlink()
+
     def _url(self, name: str) -> str:
         return f"sqlite:///{self._folder / f'{name}.db'}"
 
@@ -105,6 +113,16 @@ class PostgresDatabases:
     def drop(self, url: str) -> None:
         """Remove it, whoever is still connected."""
         self._do(f"DROP DATABASE {sa.make_url(url).database} WITH (FORCE)")
+
+    def drop_kept(self) -> None:
+        """Forget the states that were kept."""
+        engine = connect(self._server.render_as_string(hide_password=False))
+        with engine.connect() as connection:
+            found = connection.scalars(sa.text("SELECT datname FROM pg_database")).all()
+        engine.dispose()
+        for name in found:
+            if name.startswith(self._kept("")):
+                self.drop(self._url(name))
 
     def _kept(self, name: str) -> str:
         return f"{self._prefix}_kept_{name}"

@@ -185,7 +185,7 @@ class Matrix:
         journals = self._folder / f"point-{os.getpid()}-{point.number}-{point.again_at}"
         shutil.copytree(self._journals_at(point.phase), journals)
         try:
-            with Vendors(self._snapshot(point.phase), self.world, kill=point.edge) as vendors:
+            with Vendors(self._snapshot(point.phase), self.world, kills=[point.edge]) as vendors:
                 shop = Shop(vendors, url, self._environ)  # type: ignore[arg-type]
                 outcome = self._kill_and_recover(point, vendors, shop, journals)
         finally:

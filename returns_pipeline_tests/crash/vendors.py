@@ -11,7 +11,8 @@ import os
 import signal
 import struct
 import urllib.request
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,10 +29,10 @@ class Vendors:
     Args:
         snapshot: What ``Sandbox.save`` wrote.
         world: The world in it.
-        kill: An edge after an effect: whoever ``victim`` names dies there.
+        kills: Edges after an effect: whoever ``victim`` names dies there.
     """
 
-    def __init__(self, snapshot: Path, world: World, *, kill: Edge | None = None) -> None:
+    def __init__(self, snapshot: Path, world: World, *, kills: Sequence[Edge] = ()) -> None:
         """Fork; the vendors are served when this returns."""
         self.world = world
         self.clock = SimpleNamespace(set=self._set_clock)
@@ -44,7 +45,7 @@ class Vendors:
             os.close(told)
             os.close(self._until)
             try:
-                self._serve(snapshot, kill, tell)
+                self._serve(snapshot, kills, tell)
             finally:
                 os._exit(0)
         os.close(tell)
@@ -52,27 +53,27 @@ class Vendors:
         with os.fdopen(told) as answer:
             self._environ: dict[str, str] = json.loads(answer.read())
 
-    def _serve(self, snapshot: Path, kill: Edge | None, tell: int) -> None:
+    def _serve(self, snapshot: Path, kills: Sequence[Edge], tell: int) -> None:
         sandbox = Sandbox.load(snapshot)
-        if kill is not None and kill.moment == AFTER_EFFECT:
-            self._kill_after(sandbox, kill)
+        self._kill_after(
+            sandbox, {(one.what, one.number) for one in kills if one.moment == AFTER_EFFECT}
+        )
         sandbox.start()
         with os.fdopen(tell, "w") as out:
             out.write(json.dumps(sandbox.environ()))
         os.read(self._stay, 1)  # until the other end is closed
 
-    def _kill_after(self, sandbox: Sandbox, kill: Edge) -> None:
+    def _kill_after(self, sandbox: Sandbox, kills: Collection[tuple[str, int]]) -> None:
         vendor = sandbox.linnworks_server.vendor
-        handle, seen = vendor.handle, 0
+        handle, seen = vendor.handle, Counter[str]()
 
         def handled(request: Any) -> Any:
-            nonlocal seen
             response = handle(request)
-            if method_of(vendor.method_of(request)) == kill.what:
-                seen += 1
-                victim = struct.unpack("q", self._victim[:8])[0]
-                if seen == kill.number and victim:
-                    os.kill(victim, signal.SIGKILL)
+            method = method_of(vendor.method_of(request))
+            seen[method] += 1
+            victim = struct.unpack("q", self._victim[:8])[0]
+            if (method, seen[method]) in kills and victim:
+                os.kill(victim, signal.SIGKILL)
             return response
 
         vendor.handle = handled

@@ -10,12 +10,14 @@ import pytest
 import sqlalchemy as sa
 from dagster._daemon.auto_run_reexecution.auto_run_reexecution import should_retry
 
+from returns_pipeline import settings
 from returns_pipeline.clients.transport import Unavailable
 from returns_pipeline.definitions import defs
 from returns_pipeline.defs import launch as launching
 from returns_pipeline.defs.launch import launch
 from returns_pipeline.defs.recovery import PROCESS_TAG
-from returns_pipeline.steps import act
+from returns_pipeline.steps import act, closing, money
+from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import tables as t
 from returns_pipeline_tests.defs import seed
 from returns_pipeline_tests.defs.conftest import FakeLinnworks
@@ -242,6 +244,33 @@ def test_closing_a_day_seals_it_and_closing_it_again_changes_nothing_and_says_so
     assert "HRL-20260314-UKGBP-00" in str(told["batches of the day"].value)
     files = {path.name for path in (tmp_path / "journals").iterdir()}
     assert files == {"HRL-20260314-UKGBP-00.csv", "HRL-20260314-UKGBP-00.json"}
+
+
+def test_a_day_whose_journal_was_not_written_is_closed_again(
+    shop: type[FakeLinnworks],
+    instance: dg.DagsterInstance,
+    store: sa.Engine,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with store.begin() as connection:
+        _owed(connection)
+
+    def full(*_args: Any) -> list[Path]:
+        msg = "the disk is full"
+        raise OSError(msg)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(money, "journal", full)
+        failed = launch("close_business_day", partition_key="2026-03-14", instance=instance)
+    assert failed.failed_step == "journal_files"
+    with Runtime(settings.load(), run_id="night") as rt:
+        left = closing.days_to_close(rt)
+    launch("close_business_day", partition_key="2026-03-14", instance=instance)
+
+    with Runtime(settings.load(), run_id="next night") as rt:
+        then = closing.days_to_close(rt)
+    assert left == [DAY, date(2026, 3, 15)]  # yesterday always is
+    assert then == [date(2026, 3, 15)]
 
 
 def test_an_open_day_is_refused_with_the_hour_from_which_it_can_be_closed(

@@ -225,11 +225,10 @@ def _of_day(rt: Runtime, day: date) -> Mapping[str, Any]:
     pool=LINNWORKS_POOL,
 )
 def batch_refunds(context: dg.AssetExecutionContext, pipeline: Pipeline) -> None:
-    """Carry out each day's refunds, then mark the batches that are paid."""
+    """Carry out each day's refunds."""
 
     def refund(rt: Runtime, day: date) -> Mapping[str, Any]:
-        found = {**act.refunds(rt, day), **money.mark_posted(rt)}
-        return {**metadata.counts(found), **_refunds_of_day(rt, day)}
+        return {**metadata.counts(act.refunds(rt, day)), **_refunds_of_day(rt, day)}
 
     with pipeline.step(context) as rt:
         _day_by_day(context, rt, refund)
@@ -255,13 +254,14 @@ def _refunds_of_day(rt: Runtime, day: date) -> Mapping[str, Any]:
     pool=TABLES_POOL,
 )
 def journal_files(context: dg.AssetExecutionContext, pipeline: Pipeline) -> None:
-    """Write each day's journal."""
+    """Write each day's journal; what is paid then is done, and not closed again."""
 
     def write(rt: Runtime, day: date) -> Mapping[str, Any]:
         folder = closing.journal_folder(rt.settings)
         files = money.journal(rt, day, folder)
+        done = money.mark_posted(rt, day)
         return {
-            **metadata.counts({"files": len(files)}),
+            **metadata.counts({"files": len(files), **done}),
             "folder": dg.MetadataValue.path(str(folder)),
             "written": metadata.table([{"file": path.name} for path in files]),
         }
