@@ -14,7 +14,7 @@ STAMP := $(VENV)/.installed
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui test quick lint format bench
+.PHONY: help setup demo ui test quick lint format bench crash-matrix
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -57,6 +57,9 @@ lint: $(STAMP)  ## style, types, import contracts
 format: $(STAMP)  ## set the code out
 	$(BIN)/ruff format returns_pipeline returns_pipeline_tests benchmarks
 	$(BIN)/ruff check --fix returns_pipeline returns_pipeline_tests benchmarks
+
+crash-matrix: $(STAMP)  ## a day killed at every vendor write and commit, on both databases: half an hour
+	$(BIN)/python -m returns_pipeline_tests.crash --write docs/crash-matrix.md
 
 # dlt is only measured against: it has an environment and a lock file of its own.
 bench: $(STAMP) .venv-bench/.installed  ## what it costs, beside dlt and as history grows: a quarter of an hour or more
