@@ -26,7 +26,7 @@ _KEYS = frozenset(
         *("unit_key", "order_id", "row_id", "parent_row_id", "return_id", "order_key", "key"),
         *("order_number", "reference", "reference_key", "secondary_key", "item_number"),
         *("line_item_id", "adjustment_key", "refund_key", "exchange_key", "posting_key"),
-        *("intent_key", "subject", "depends_on", "batch_id", "express_code"),
+        *("refund_row_id", "intent_key", "subject", "depends_on", "batch_id", "express_code"),
     }
 )
 _NUMBERS = frozenset({"num_id", "rma_row_id", "rma_header_id", "refund_header_id"})

@@ -38,8 +38,6 @@ from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.engine import reading
 from returns_pipeline.storage.types import Row, Select
 
-_OPEN = ("open", "ack", "snoozed")
-
 
 def account(engine: sa.Engine) -> dict[str, Any]:
     """What was received, restocked, held, refunded and what waits for whom."""
@@ -76,7 +74,7 @@ def account(engine: sa.Engine) -> dict[str, Any]:
             "restocked": restocked,
             "waiting": rows(
                 sa.select(moved.state, count.label("units"))
-                .where(moved.state != "posted")
+                .where(t.among(moved.state, t.UNPOSTED_ADJUSTMENT))
                 .group_by(moved.state)
             ),
             "held": rows(
@@ -123,7 +121,7 @@ def account(engine: sa.Engine) -> dict[str, Any]:
                     t.exceptions.c.severity,
                     count.label("open"),
                 )
-                .where(t.exceptions.c.status.in_(_OPEN))
+                .where(t.among(t.exceptions.c.status, t.OPEN_EXCEPTION))
                 .group_by(t.exceptions.c.owner, t.exceptions.c.code, t.exceptions.c.severity)
                 .order_by(t.exceptions.c.owner, t.exceptions.c.severity, t.exceptions.c.code)
             ),
@@ -171,7 +169,7 @@ def exceptions_list(
     columns = t.exceptions.c
     query = sa.select(t.exceptions).order_by(columns.severity, columns.due_at, columns.id)
     if not include_closed:
-        query = query.where(columns.status.in_(_OPEN))
+        query = query.where(t.among(columns.status, t.OPEN_EXCEPTION))
     if owner:
         query = query.where(sa.func.lower(columns.owner) == owner.lower())
     if code:
@@ -344,7 +342,8 @@ class _Day:
         return self.connection.execute(query).scalar_one_or_none()
 
     def _writes(self, state: str) -> int:
-        query = sa.select(sa.func.count()).where(t.intents.c.state == state)
+        unsettled = t.among(t.intents.c.state, t.UNSETTLED_INTENT)
+        query = sa.select(sa.func.count()).where(t.intents.c.state == state, unsettled)
         return self.connection.execute(query).scalar_one()
 
     def _pairs(self, query: Select) -> list[tuple[Any, Any]]:
@@ -454,14 +453,15 @@ class _Day:
             .where(items.is_open, ~gates.is_cleared, gates.code.not_in(EXPECTED))
         )
         rows = [tuple(row) for query in (unmatched, shut) for row in self.connection.execute(query)]
-        for table, name in (
-            (t.stock_adjustments, "stock"),
-            (t.refunds_due, "refund"),
-            (t.exchange_orders, "exchange"),
+        for table, name, waiting in (
+            (t.stock_adjustments, "stock", t.UNPOSTED_ADJUSTMENT),
+            (t.refunds_due, "refund", t.UNPAID_REFUND),
+            (t.exchange_orders, "exchange", t.UNCREATED_EXCHANGE),
         ):
             stopped = (
                 sa.select(*_ITEM, table.c.state, table.c.note, table.c.created_at)
                 .join_from(table, t.return_items, table.c.unit_key == items.unit_key)
+                .where(t.among(table.c.state, waiting))
                 .where(table.c.state.in_(("held", "refused")))
             )
             for *unit, state, note, since in self.connection.execute(stopped):
@@ -631,7 +631,7 @@ class _Day:
     # --- people and time ----------------------------------------------------------
 
     def _tasks(self) -> tuple[Task, ...]:
-        query = sa.select(t.exceptions).where(t.exceptions.c.status.in_(_OPEN))
+        query = sa.select(t.exceptions).where(t.among(t.exceptions.c.status, t.OPEN_EXCEPTION))
         rows = [row._mapping for row in self.connection.execute(query)]
         values = self._values({unit for row in rows for unit in json.loads(row["unit_keys"])})
         tasks = []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Sequence
 from datetime import date
 
 import sqlalchemy as sa
@@ -23,7 +24,7 @@ from returns_pipeline.storage.engine import reading
 def restocks(rt: Runtime) -> dict[str, int]:
     """Book and action one RMA an order and receipt; drive whatever is still open."""
     if not rt.live:
-        return _shadow(rt, t.stock_adjustments)
+        return _shadow(rt, t.stock_adjustments, t.UNPOSTED_ADJUSTMENT)
     intended = intend.intend_restocks(rt.engine, policy=rt.policy, now=rt.now())
     return {"intended": intended, **_drive(rt, kinds.RESTOCK)}
 
@@ -31,7 +32,7 @@ def restocks(rt: Runtime) -> dict[str, int]:
 def exchanges(rt: Runtime) -> dict[str, int]:
     """Order the replacements whose originals are back."""
     if not rt.live:
-        return _shadow(rt, t.exchange_orders)
+        return _shadow(rt, t.exchange_orders, t.UNCREATED_EXCHANGE)
     intended = intend.intend_exchanges(rt.engine, policy=rt.policy, now=rt.now())
     return {"intended": intended, **_drive(rt, kinds.EXCHANGE)}
 
@@ -43,7 +44,7 @@ def refunds(rt: Runtime, day: date | None = None) -> dict[str, int]:
     whose answer was lost.
     """
     if not rt.live:
-        return _shadow(rt, t.refunds_due)
+        return _shadow(rt, t.refunds_due, t.UNPAID_REFUND)
     intended = 0
     if day is not None and rt.policy.refunds.executor is Executor.LINNWORKS:
         with reading(rt.engine) as connection:
@@ -65,7 +66,8 @@ def _drive(rt: Runtime, of: tuple[str, ...]) -> dict[str, int]:
     return dispatcher.drive(of, progress=rt.progress).counts()
 
 
-def _shadow(rt: Runtime, table: sa.Table) -> dict[str, int]:
-    query = sa.select(sa.func.count()).where(table.c.state.in_(("ready", "due", "batched")))
+def _shadow(rt: Runtime, table: sa.Table, waiting: Sequence[str]) -> dict[str, int]:
+    would = table.c.state.in_(("ready", "due", "batched"))
+    query = sa.select(sa.func.count()).where(t.among(table.c.state, waiting), would)
     with reading(rt.engine) as connection:
         return {"would_post": connection.execute(query).scalar_one()}

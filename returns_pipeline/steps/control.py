@@ -100,7 +100,9 @@ def _unread_fields(connection: sa.Connection, _rt: Runtime, _now: datetime) -> R
     Units whose gate is held by it have a task of their own (``_held_gates``).
     """
     items = t.return_items.c
-    query = sa.select(*_ITEM, items.problems).where(items.problems != "").order_by(items.id)
+    # Literal, as the condition of its index.
+    unread = items.problems != sa.literal("", literal_execute=True)
+    query = sa.select(*_ITEM, items.problems).where(unread).order_by(items.id)
     causes: dict[str, list[Any]] = defaultdict(list)
     for row in connection.execute(query):
         for problem in row.problems.split("\n"):

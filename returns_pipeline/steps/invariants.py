@@ -30,7 +30,6 @@ from returns_pipeline.storage import tables as t
 RECENT = timedelta(days=3)
 _RECENT_ROWS = 500
 _RECENT_BATCHES = 40
-_OPEN_EXCEPTION = ("open", "ack", "snoozed")
 # A write that rests unknown is read back by the first poll after its settle time.
 _TWO_POLLS = timedelta(minutes=10)
 
@@ -184,7 +183,7 @@ def _current_adjustments(scope: Scope) -> sa.CompoundSelect[Any]:
         moved.state,
     )
     return sa.union_all(
-        sa.select(*columns).where(moved.state != "posted"),
+        sa.select(*columns).where(t.among(moved.state, t.UNPOSTED_ADJUSTMENT)),
         sa.select(*columns).where(moved.posted_at > scope.now - RECENT),
     )
 
@@ -524,7 +523,8 @@ def _recent_exchanges() -> sa.ColumnElement[bool]:
     """Replacements not made yet, and the last few hundred."""
     wanted = t.exchange_orders.c
     newest = sa.select(sa.func.max(wanted.id)).scalar_subquery()
-    return sa.or_(wanted.state != "created", wanted.id > newest - _RECENT_ROWS)
+    waiting = t.among(wanted.state, t.UNCREATED_EXCHANGE)
+    return sa.or_(waiting, wanted.id > newest - _RECENT_ROWS)
 
 
 def every_exchange_has_one_order(scope: Scope) -> Finding:
@@ -535,7 +535,7 @@ def every_exchange_has_one_order(scope: Scope) -> Finding:
     wanted, orders = t.exchange_orders.c, t.orders.c
     since = scope.now - scope.settle - _TWO_POLLS
     missing = sa.select(wanted.reference, wanted.state).where(
-        wanted.state != "created", wanted.created_at <= since
+        t.among(wanted.state, t.UNCREATED_EXCHANGE), wanted.created_at <= since
     )
     rows: list[dict[str, Any]] = [
         {"replacement": r.reference, "problem": f"not ordered ({r.state})"}
@@ -628,6 +628,7 @@ def every_write_is_settled(scope: Scope) -> Finding:
     since = scope.now - scope.settle - _TWO_POLLS
     query = (
         sa.select(intents.kind, intents.reference, intents.state, intents.sent_at)
+        .where(t.among(intents.state, t.UNSETTLED_INTENT))
         .where(intents.state.in_(("sending", "unknown")), intents.sent_at <= since)
         .order_by(intents.sent_at)
     )
@@ -643,7 +644,7 @@ def every_write_is_settled(scope: Scope) -> Finding:
     waiting = (
         sa.select(intents.kind, intents.reference, intents.state, intents.created_at)
         .join_from(t.exceptions, t.intents, queue.key == intents.intent_key)
-        .where(queue.code == "WRITE_UNKNOWN_OUTCOME", queue.status.in_(_OPEN_EXCEPTION))
+        .where(queue.code == "WRITE_UNKNOWN_OUTCOME", t.among(queue.status, t.OPEN_EXCEPTION))
         .where(intents.state == "suspense")
         .order_by(intents.id)
     )
