@@ -7,6 +7,7 @@ python -m returns_pipeline_tests.crash [--database sqlite|postgresql] [--reduced
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -68,14 +69,17 @@ def _run(name: str, asked: argparse.Namespace) -> table.Told:
             told.add(outcome)
             if outcome.problems or asked.point:
                 _say(table.words(outcome))
-            elif done % 50 == 0:
-                _say(f"{name}: {done} of {len(points)}")
+            elif done % 25 == 0:
+                _say(f"{name}: {done} of {len(points)} ({told.took:.0f} s)")
+                if asked.write:
+                    asked.write.with_suffix(".part").write_text(table.page([told]), "utf-8")
     return told
 
 
 def main() -> int:
     """Run what was asked for; 1 when anything was not as it must be."""
     asked = _asked()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server is stopped then too
     told = [_run(name, asked) for name in asked.database or ("sqlite", "postgresql")]
     text = table.page(told)
     _say(text, sys.stdout)

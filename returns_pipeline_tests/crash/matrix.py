@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import os
 import pickle
@@ -33,6 +34,8 @@ from returns_pipeline_tests.crash.edges import Edge, Watch
 from returns_pipeline_tests.crash.vendors import Vendors
 from returns_pipeline_tests.end_to_end.shop import Shop, policy
 
+# The readings of the contract under which a second write does a second time what it does.
+_HARSH = {"second_action": "posts_again", "second_refund_action": "pays_again"}
 _PATIENCE = 120.0  # seconds that one process may take before it counts as hung
 
 
@@ -151,6 +154,7 @@ class Matrix:
         journals.mkdir()
         edges: dict[int, list[Edge]] = {}
         with Sandbox(self.world, now=story.STARTS) as sandbox:
+            sandbox.linnworks.switches.update(_HARSH)
             shop = Shop(sandbox, url, self._environ)
             for number, phase in enumerate(DAY):
                 if phase.is_killed:
@@ -207,7 +211,7 @@ class Matrix:
         ended, told = _in_a_process(doomed)
         vendors.victim(0)
         if ended != -signal.SIGKILL:
-            return Outcome(point, [f"never died at its edge: {told or 'ended by itself'}"])
+            return Outcome(point, [f"never died at its edge: exit code {ended}, {told}"])
         twice = False
         if point.again_at:
 
@@ -218,7 +222,7 @@ class Matrix:
             ended, told = _in_a_process(doomed_again)
             twice = ended == -signal.SIGKILL
             if not twice and ended != 0:
-                return Outcome(point, [f"the recovery failed: {told}"])
+                return Outcome(point, [f"the recovery failed: exit code {ended}, {told}"])
 
         def recovers() -> tuple[list[str], Counter[str]]:
             # One engine for the rest of the day: its statements are compiled once.
@@ -232,7 +236,7 @@ class Matrix:
 
         ended, told = _in_a_process(recovers)
         if ended != 0:
-            return Outcome(point, [f"not taken up: {told}"], killed_twice=twice)
+            return Outcome(point, [f"not taken up: exit code {ended}, {told}"], killed_twice=twice)
         problems, steps = told
         return Outcome(point, problems, steps, killed_twice=twice)
 
@@ -309,6 +313,7 @@ def _in_a_process(work: Callable[[], Any]) -> tuple[int, Any]:
     pid = os.fork()
     if pid == 0:
         os.close(out)
+        faulthandler.enable()
         code = 1
         try:
             result: Any = work()

@@ -28,17 +28,14 @@ FULL = (
     "two_of_three_one_damaged",
     "three_conditions_one_sku",
     "cumulative_rounding",
-    "euro_order",
     "gift_return",
     "keep_item",
     "kit_returned_whole",
     "donated",
     "even_exchange",
     "uneven_exchange_up",
-    "uneven_exchange_down",
     "staff_booked_it",
     "staff_restocked_it",
-    "staff_booked_elsewhere",
 )
 REDUCED = (
     "two_of_three_one_damaged",

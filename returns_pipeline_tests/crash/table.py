@@ -77,7 +77,7 @@ def page(told: list[Told]) -> str:
 
 _HEAD = """# Crash matrix
 
-Written by `make crash-matrix`. One point again, by its number:
+Written by `make crash-matrix`. One point again, by the number that a failure names:
 `.venv/bin/python -m returns_pipeline_tests.crash --database sqlite --point 17`.
 
 A day's work (evening sync, closing, morning sync) runs as a process against the sandbox vendors
@@ -86,7 +86,8 @@ Then the day is lived again, once for each edge, and the process is killed there
 before the request is sent; after the vendor has done it and before it answers (the vendor's
 process kills); after the answer; before the commit; right after it. What was killed is begun
 again half an hour later by the clock (settle time 60 s, lease 5 min), and the day and the next
-closing are lived to the end. Some points are killed once more while they recover.
+closing are lived to the end. Some points are killed once more while they recover. Linnworks here
+is of the harsher kind: a booking actioned twice posts twice, a refund actioned twice pays twice.
 
 A point fails unless the process died where it was to die and, at the end,
 
