@@ -145,7 +145,12 @@ def sync_figures(
         if asset in _READ:
             name = _READ[asset]
             read[name] = next(
-                (found[k] for k in ("read", "looked_up", "locations") if k in found), 0
+                (
+                    found[k]
+                    for k in ("read", "looked_up", "locations", "bookings_read")
+                    if k in found
+                ),
+                0,
             )
             changed[name] = next((found[k] for k in ("changed", "found") if k in found), 0)
         if "intended" in found:

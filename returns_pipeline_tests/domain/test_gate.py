@@ -379,7 +379,7 @@ def test_where_happy_returns_pays_receipt_alone_records_no_money() -> None:
 
 
 @pytest.mark.parametrize(("days", "late"), [(59, False), (60, False), (61, True)])
-def test_a_return_is_late_when_it_was_begun_after_the_window(days: int, late: bool) -> None:
+def test_a_return_is_late_when_it_was_begun_after_the_window(*, days: int, late: bool) -> None:
     order = build.order(despatched_at=at(-24 * days))
 
     assert gate.is_late(build.unit(started=fact()), order.despatched_at, POLICY) is late
