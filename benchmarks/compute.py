@@ -19,7 +19,7 @@ from returns_pipeline.steps import capture, decide, derive
 from returns_pipeline.steps.capture import Received
 from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import tables as t
-from returns_pipeline.storage.bulk import upsert
+from returns_pipeline.storage.bulk import chunks, upsert
 
 
 def _received(source: str, key: str, document: object, now: datetime) -> Received:
@@ -75,18 +75,18 @@ def _unit(number: int) -> dict[str, object]:
 
 def _prepare(rt: Runtime, units: int) -> None:
     now = rt.now()
-    orders = [_order(number) for number in range(units // 2)]
     with rt.engine.begin() as connection:
         columns = ("location_id", "name", "is_warehouse_managed", "is_present", "seen_at")
         places = [(one.id, one.name, False, True, now) for one in catalogue.locations()]
         upsert(connection, t.vendor_locations, columns, places, key=("location_id",))
-        payloads = [_received(capture.ORDER_V2, str(one["OrderId"]), one, now) for one in orders]
-        capture.store(connection, payloads, run_id="bench")
-        told = [_unit(number) for number in range(units)]
-        payloads = [
-            _received(capture.RETURN, str(one["happyReturnsItemID"]), one, now) for one in told
-        ]
-        capture.store(connection, payloads, run_id="bench")
+        for source, key, one, count in (
+            (capture.ORDER_V2, "OrderId", _order, units // 2),
+            (capture.RETURN, "happyReturnsItemID", _unit, units),
+        ):
+            for numbers in chunks(range(count), 5_000):  # its memory is not what is measured
+                told = [one(number) for number in numbers]
+                payloads = [_received(source, str(each[key]), each, now) for each in told]
+                capture.store(connection, payloads, run_id="bench")
     derive.orders(rt)
 
 

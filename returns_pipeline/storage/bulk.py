@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from returns_pipeline.storage.types import Instant, instant_text
 
 T = TypeVar("T")
+_AT_ONCE = 20_000
 
 
 def upsert(
@@ -48,10 +49,12 @@ def upsert(
         return
     if key:
         key_of = itemgetter(*map(columns.index, key))
-        rows = dict(zip(map(key_of, rows), rows, strict=True)).values()
+        latest = dict(zip(map(key_of, rows), rows, strict=True))
+        rows = rows if len(latest) == len(rows) else latest.values()
     if update is None:
         update = [name for name in columns if name not in key]
-    _write(connection, table, columns, list(zip(*rows, strict=True)), key, update)
+    for part in chunks(rows, _AT_ONCE):  # each is copied more than once on its way
+        _write(connection, table, columns, list(zip(*part, strict=True)), key, update)
 
 
 def insert(

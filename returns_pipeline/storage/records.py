@@ -116,6 +116,9 @@ def units_of(rows: Sequence[Row]) -> list[Unit]:
     if not rows:
         return []
     found: dict[str, Sequence[Any]] = dict(zip(UNIT_COLUMNS, zip(*rows, strict=True), strict=True))
+    for name in _REPEATED:
+        shared = {value: value for value in found[name]}  # one text for all units that have it
+        found[name] = [shared[value] for value in found[name]]
     for place, name in enumerate(FACTS):
         instants = found[f"{name}_at"]
         if instants.count(None) == len(rows):
@@ -134,6 +137,10 @@ def units_of(rows: Sequence[Row]) -> list[Unit]:
 
 
 _UNIT = tuple(field.name for field in fields(Unit))
+_REPEATED = (
+    *("return_id", "order_number", "order_key", "sku", "status", "dropoff_method"),
+    *("reason_code", "disposition_code", "currency", "fee_currency"),
+)
 _PRECISIONS = {one.value: one for one in Precision}
 _REFUND_TYPES: dict[str | None, RefundType | None] = {
     **{one.value: one for one in RefundType},

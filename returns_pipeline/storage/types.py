@@ -27,6 +27,7 @@ def instant_text(at: datetime) -> str:
     return at.astimezone(UTC).strftime(_SQLITE_FORMAT)
 
 
+@lru_cache(maxsize=65_536)  # the same, and one object for all who read it
 def instant_from_text(text: str) -> datetime:
     """The instant behind ``instant_text``."""
     return datetime.fromisoformat(text)
@@ -37,7 +38,7 @@ def _utc(value: datetime | None) -> datetime | None:
 
 
 def _parsed(value: str | None) -> datetime | None:
-    return None if value is None else datetime.fromisoformat(value)
+    return None if value is None else instant_from_text(value)
 
 
 class Instant(TypeDecorator[datetime]):
