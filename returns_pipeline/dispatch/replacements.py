@@ -52,6 +52,9 @@ class _Found(msgspec.Struct):
     GeneralInfo: _General
 
 
+_FOUND = msgspec.json.Decoder(_Found)
+
+
 class Creation(Write):
     """``CreateOrders`` with one order."""
 
@@ -94,7 +97,7 @@ class Creation(Write):
     def _look(self, intent: Intent) -> dict[str, Any] | None:
         payload = intent.payload
         for raw in self.linnworks.orders_by_reference(intent.reference):
-            found = msgspec.json.decode(raw, type=_Found)
+            found = _FOUND.decode(raw)
             general = found.GeneralInfo
             if (general.ReferenceNum, general.Source) == (intent.reference, payload["source"]):
                 return {"order_id": found.OrderId.lower(), "num_id": found.NumOrderId}

@@ -108,8 +108,10 @@ class Watch:
         self, _connection: Any, cursor: Any, statement: str, _values: Any, _context: Any, _m: Any
     ) -> None:
         found = _WRITTEN.match(statement)
-        # How many rows a RETURNING changed is not known yet; a claim also notes its attempt.
-        if found and cursor.rowcount != 0 and "RETURNING" not in statement:
+        # How many rows an UPDATE ... RETURNING changed is not known yet; it is a claim, which
+        # notes its attempt besides.
+        is_claim = statement.startswith("UPDATE") and "RETURNING" in statement
+        if found and cursor.rowcount != 0 and not is_claim:
             self._written().add(found[1])
 
     def _watch_commits(self, dialect: Any) -> None:

@@ -42,6 +42,8 @@ _SEARCH_WINDOW = timedelta(days=80)  # the server takes at most three months (1.
 _IDS_A_CALL = 100  # for batch reads whose limit is not published (1.4 [A])
 _PAGE = 200
 _Row = TypeVar("_Row", ReturnRow, RefundRow)
+_REFERENCED = msgspec.json.Decoder(Referenced)
+_ORDER_KEY = msgspec.json.Decoder(OrderKey)
 
 
 class Reads(Account):
@@ -334,7 +336,7 @@ def _only(order_id: str, name: str, found: Iterator[str]) -> None:
 
 def _references(name: str, raw: msgspec.Raw) -> set[str]:
     try:
-        general = msgspec.json.decode(raw, type=Referenced).GeneralInfo
+        general = _REFERENCED.decode(raw).GeneralInfo
     except UNREADABLE:
         raise ContractBroken(name, "an order without its references") from None
     return {
@@ -345,7 +347,7 @@ def _references(name: str, raw: msgspec.Raw) -> set[str]:
 
 def _order_id(name: str, raw: msgspec.Raw) -> str:
     try:
-        return msgspec.json.decode(raw, type=OrderKey).OrderId.lower()
+        return _ORDER_KEY.decode(raw).OrderId.lower()
     except UNREADABLE:
         raise ContractBroken(name, "an order without its id") from None
 

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic as _monotonic
 from time import sleep as _sleep
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -265,7 +265,7 @@ def recognise(answer: Answer) -> Told | None:
     ``Retry-After`` only sometimes (section 1.3 [L]).
     """
     try:
-        error = msgspec.json.decode(answer.content, type=ErrorBody)
+        error = _ERROR.decode(answer.content)
     except UNREADABLE:
         return None
     message = error.Message or error.detail or error.title
@@ -274,5 +274,16 @@ def recognise(answer: Answer) -> Told | None:
     return Told(messages=(message,), over_limit=_QUOTA in message.casefold())
 
 
+_ERROR = msgspec.json.Decoder(ErrorBody)
+_DECODERS: dict[object, msgspec.json.Decoder[Any]] = {}
+_WORKING_OUT = threading.Lock()
+
+
 def _decoder(kind: type[T]) -> Callable[[Answer], T]:
-    return lambda answer: msgspec.json.decode(answer.content, type=kind)
+    # A type is worked out at its first use. Two threads that do so at once kill the process
+    # (msgspec 0.22: SIGSEGV), and two lanes' first answers are often of one type.
+    with _WORKING_OUT:
+        if kind not in _DECODERS:
+            _DECODERS[kind] = msgspec.json.Decoder(kind)
+        decoder: msgspec.json.Decoder[T] = _DECODERS[kind]
+    return lambda answer: decoder.decode(answer.content)
