@@ -266,15 +266,10 @@ return_items = Table(
     Column("is_open", sa.Boolean, nullable=False),  # something may still be owed to it
     comment="One row a physical unit: the latest word and the facts of its life.",
 )
-_partial("ix_return_items_open", return_items.c.id, where="is_open", on_sqlite="is_open = 1")
+_partial("ix_return_items_open", return_items.c.order_key, where="is_open", on_sqlite="is_open = 1")
 Index("ix_return_items_order_key", return_items.c.order_key)
 Index("ix_return_items_return_id", return_items.c.return_id)
 _partial("ix_return_items_problems", return_items.c.id, where="problems <> ''")
-_partial(
-    "ix_return_items_received_at",
-    return_items.c.received_at,
-    where="received_at IS NOT NULL",
-)
 
 unit_events = Table(
     "unit_events",

@@ -241,18 +241,12 @@ def _returns() -> None:
     _partial(
         "ix_return_items_open",
         "return_items",
-        ["id"],
+        ["order_key"],
         where="is_open",
         on_sqlite="is_open = 1",
     )
     op.create_index("ix_return_items_order_key", "return_items", ["order_key"])
     _partial("ix_return_items_problems", "return_items", ["id"], where="problems <> ''")
-    _partial(
-        "ix_return_items_received_at",
-        "return_items",
-        ["received_at"],
-        where="received_at IS NOT NULL",
-    )
     op.create_index("ix_return_items_return_id", "return_items", ["return_id"])
     op.create_table(
         "unit_events",
