@@ -59,7 +59,7 @@ format: $(STAMP)  ## set the code out
 	$(BIN)/ruff check --fix returns_pipeline returns_pipeline_tests benchmarks
 
 crash-matrix: $(STAMP)  ## a day killed at every vendor write and commit, on both databases: half an hour
-	$(BIN)/python -m returns_pipeline_tests.crash --write docs/crash-matrix.md
+	$(BIN)/python -m returns_pipeline_tests.crash --write docs/crash-matrix.md $(MATRIX)
 
 # dlt is only measured against: it has an environment and a lock file of its own.
 bench: $(STAMP) .venv-bench/.installed  ## what it costs, beside dlt and as history grows: a quarter of an hour or more

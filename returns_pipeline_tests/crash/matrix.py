@@ -314,6 +314,7 @@ def _in_a_process(work: Callable[[], Any]) -> tuple[int, Any]:
     if pid == 0:
         os.close(out)
         faulthandler.enable()
+        gc.disable()  # a collection would touch, and so copy, every page that is shared
         code = 1
         try:
             result: Any = work()

@@ -77,7 +77,8 @@ def page(told: list[Told]) -> str:
 
 _HEAD = """# Crash matrix
 
-Written by `make crash-matrix`. One point again, by the number that a failure names:
+Written by `make crash-matrix`; with `MATRIX=--reduced` fewer returns, every edge all the same. One
+point again, by the number that a failure names:
 `.venv/bin/python -m returns_pipeline_tests.crash --database sqlite --point 17`.
 
 A day's work (evening sync, closing, morning sync) runs as a process against the sandbox vendors
