@@ -14,7 +14,7 @@ STAMP := $(VENV)/.installed
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui test quick lint format bench crash-matrix
+.PHONY: help setup demo ui test quick lint format bench crash-matrix mutants
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -60,6 +60,9 @@ format: $(STAMP)  ## set the code out
 
 crash-matrix: $(STAMP)  ## a day killed at every vendor write and commit, on both databases: half an hour
 	$(BIN)/python -m returns_pipeline_tests.crash --write docs/crash-matrix.md $(MATRIX)
+
+mutants: $(STAMP)  ## the write protocol made wrong, one small change at a time: which test sees it
+	$(BIN)/python -m returns_pipeline_tests.mutants
 
 # dlt is only measured against: it has an environment and a lock file of its own.
 bench: $(STAMP) .venv-bench/.installed  ## what it costs, beside dlt and as history grows: a quarter of an hour or more

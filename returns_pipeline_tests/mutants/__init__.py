@@ -1,0 +1,1 @@
+"""Mutants of the write protocol, and the script that shows that the tests kill them."""
