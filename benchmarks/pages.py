@@ -20,8 +20,8 @@ _PATH = f"/outbound-shipment/{SHIPMENT}"
 _SKUS = 400
 
 
-def item(number: int) -> dict[str, str]:
-    """One return item of about 1.1 KB, as the contract's example has it."""
+def item(number: int) -> dict[str, object]:
+    """One return item of about 1.1 KB: the contract's example, its bag's barcodes as an array."""
     unit = f"5f1e6f7c-2f0b-4a3c-8f53-{number:012x}"
     order = number // 2  # two units an order
     sku = f"SKU-{(order * 7 + number) % _SKUS:04d}"
@@ -51,6 +51,7 @@ def item(number: int) -> dict[str, str]:
         "palletNumber": f"P-{number % 97:04d}",
         "shippingBoxBarcode": f"SB-{12_000_000 + number // 20}",
         "shippingBoxKind": "gaylord",
+        "bagBarcodes": [f"HR2{order:010d}"],
         "tracking": f"1Z999AA1{number:010d}",
         "carrier": "ups",
         "departureDate": "2026-10-01",
