@@ -27,7 +27,6 @@ from returns_pipeline.clients.transport import (
     RateLimited,
     Refused,
     Unauthorised,
-    Unavailable,
     VendorError,
 )
 from returns_pipeline.dispatch.writes import Absent, Adopt, Applied, Hold, Unclear, Write
@@ -39,7 +38,7 @@ Clock = Callable[[], datetime]
 
 # Longer than any call may take: connect and read time-outs of the client, and a margin.
 LEASE = timedelta(minutes=5)
-_MAX_ATTEMPTS = 5
+_MAX_TRIES = 5  # of an answer that is always lost; of our own code failing
 _BREAKER = 5
 _PROBE_AFTER = 15.0
 
@@ -212,6 +211,9 @@ class Dispatcher:
             except (CredentialsRevoked, ContractBroken) as error:
                 lanes.abandon(error)
                 return
+            except BaseException:
+                lanes.leave(kind)  # the others need not wait for this lane
+                raise
             lanes.count(f"{kind}.{outcome}")
             failures = failures + 1 if outcome in {"not_applied", "unknown"} else 0
             # The vendor is not there: one probe after a while, and no storm meanwhile.
@@ -231,6 +233,8 @@ class Dispatcher:
             if isinstance(error, CredentialsRevoked | ContractBroken):
                 raise
             return "not_applied"
+        except Exception as error:  # noqa: BLE001 (a poisoned item must not stop the others)
+            return self._broken(intent, write, type(error).__name__)
         if isinstance(verdict, Adopt):
             self._confirm(intent, write, verdict.evidence, "adopted")
             return "adopted"
@@ -238,6 +242,18 @@ class Dispatcher:
             self._suspend(intent, write, verdict.why, verdict.code)
             return "held"
         return self._send(intent, write)
+
+    def _broken(self, intent: Intent, write: Write, why: str) -> str:
+        """Our own code failed on this one before anything was sent: again, then a person."""
+        if self._times(intent, "broken") >= _MAX_TRIES:
+            self._suspend(intent, write, f"{why} at every try, before anything was sent")
+            return "suspense"
+        self._move(intent, "ready", step="broken", error=why, wait=True)
+        return "broken"
+
+    def _times(self, intent: Intent, *steps: str) -> int:
+        with reading(self._engine) as connection:
+            return outbox.times(connection, intent.intent_key, steps)
 
     def _send(self, intent: Intent, write: Write) -> str:
         try:
@@ -251,9 +267,7 @@ class Dispatcher:
             self._sleep(min(error.retry_after, 60.0))
             return "rate_limited"
         except (NotApplied, Unauthorised) as error:
-            if intent.attempt >= _MAX_ATTEMPTS:
-                self._suspend(intent, write, f"{error.detail}; tried {intent.attempt} times")
-                return "suspense"
+            # Nothing happened, however often: an outage puts nothing before a person.
             self._move(intent, "ready", step="not_applied", error=error.detail, wait=True)
             return "not_applied"
         except CredentialsRevoked as error:
@@ -340,15 +354,18 @@ class Dispatcher:
             write = self._writes[intent.kind]
             try:
                 found = write.read_back(intent)
-            except Unavailable:
+            except (CredentialsRevoked, ContractBroken):
+                raise
+            except Exception:  # noqa: BLE001 (what cannot be read of one stops no other)
                 summary.outcomes[f"{intent.kind}.unread"] += 1
                 continue  # it stays unknown; the next run asks again
             if isinstance(found, Applied):
                 self._confirm(intent, write, found.evidence, "found")
                 summary.outcomes[f"{intent.kind}.found"] += 1
             elif isinstance(found, Absent):
-                if intent.attempt >= _MAX_ATTEMPTS:
-                    self._suspend(intent, write, f"absent after {intent.attempt} attempts")
+                lost = self._times(intent, "unknown", "lease")
+                if lost >= _MAX_TRIES:
+                    self._suspend(intent, write, f"its answer was lost {lost} times")
                     summary.outcomes[f"{intent.kind}.suspense"] += 1
                     continue
                 self._move(intent, "ready", step="absent")

@@ -267,10 +267,11 @@ def unknowns(engine: sa.Engine, kinds: Collection[str], *, sent_before: datetime
         return [Intent(*row) for row in connection.execute(query)]
 
 
-def by_key(connection: sa.Connection, key: str) -> Intent:
-    """The intent with this key."""
-    query: Select = sa.select(*_COLUMNS).where(t.intents.c.intent_key == key)
-    return Intent(*connection.execute(query).one())
+def times(connection: sa.Connection, key: str, steps: Collection[str]) -> int:
+    """How often an intent has taken one of these steps."""
+    columns = t.attempts.c
+    query = sa.select(sa.func.count()).where(columns.intent_key == key, columns.step.in_(steps))
+    return connection.execute(query).scalar_one()
 
 
 def counts(connection: sa.Connection, kinds: Collection[str]) -> dict[str, int]:

@@ -12,7 +12,9 @@ import sqlalchemy as sa
 
 from returns_pipeline.clients.transport import CredentialsRevoked
 from returns_pipeline.dispatch import intend, kinds
+from returns_pipeline.dispatch.restocks import Booking
 from returns_pipeline.storage import tables as t
+from returns_pipeline.storage.outbox import Intent
 from returns_pipeline_tests.dispatch.conftest import (
     DAMAGED,
     NOW,
@@ -451,3 +453,43 @@ def test_no_step_of_the_record_holds_anything_personal(account: Account) -> None
     text = repr(_attempts(account))
 
     assert "canary" not in text.lower()
+
+
+def test_an_item_our_own_code_fails_on_stops_no_other_and_becomes_a_task(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account.decide(1)
+    account.decide(2)
+    usual = Booking.precheck
+
+    def poisoned(self: Booking, intent: Intent) -> Any:
+        if intent.payload["order_id"] == order_id(1):
+            raise KeyError
+        return usual(self, intent)
+
+    monkeypatch.setattr(Booking, "precheck", poisoned)
+
+    account.restock()
+    assert account.restocked(2) == {(row_id(2), RESTOCK): 1}
+    for _ in range(6):
+        account.wait()
+        account.restock()
+
+    assert account.state_of("unit-0001").state == "held"
+    assert "before anything was sent" in account.state_of("unit-0001").note
+    assert account.restocked(1) == {}
+
+
+def test_an_outage_however_long_puts_nothing_before_a_person(account: Account) -> None:
+    account.decide()
+    intend.intend_restocks(account.engine, policy=account.policy, now=NOW)
+    account.fault(BOOK, "http_401", times=1000)
+    for _ in range(8):
+        with pytest.raises(CredentialsRevoked):
+            account.drive(kinds.RESTOCK)
+        account.wait()
+    account.server.vendor.faults.clear()
+
+    account.drive(kinds.RESTOCK)
+
+    assert account.restocked() == {(row_id(1), RESTOCK): 1}
