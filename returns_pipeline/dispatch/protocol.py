@@ -167,12 +167,7 @@ class Dispatcher:
             CredentialsRevoked: The vendor does not know us any more; nothing is lost.
             ContractBroken: An answer was not of the published shape.
         """
-        summary = Summary()
-        self._quarantine(summary)
-        summary.outcomes["lease_expired"] += outbox.expire_leases(
-            self._engine, now=self._clock(), run_id=self._run_id
-        )
-        self._read_back(kinds, summary)
+        summary = self.recover(kinds)
         lanes = _Lanes(len(kinds), self._monotonic() + self._max_seconds, summary, progress)
         with ThreadPoolExecutor(max_workers=max(1, len(kinds))) as pool:
             futures = [pool.submit(self._lane, kind, lanes) for kind in kinds]
@@ -189,31 +184,56 @@ class Dispatcher:
             raise lanes.fatal
         return summary
 
+    def recover(self, kinds: Collection[str]) -> Summary:
+        """What went before first: put aside what was altered, read back what nobody knows.
+
+        Raises:
+            CredentialsRevoked, ContractBroken: As of ``drive``.
+        """
+        summary = Summary()
+        self._quarantine(summary)
+        summary.outcomes["lease_expired"] += outbox.expire_leases(
+            self._engine, now=self._clock(), run_id=self._run_id
+        )
+        self._read_back(kinds, summary)
+        return summary
+
+    def step(self, kind: str) -> str | None:
+        """Claim the next intent of a kind and carry it out.
+
+        Returns:
+            What became of it; ``None`` when there is none that may be sent now.
+
+        Raises:
+            CredentialsRevoked, ContractBroken: As of ``drive``.
+        """
+        intent = outbox.claim(
+            self._engine,
+            kind,
+            now=self._clock(),
+            holder=self._holder,
+            lease=LEASE,
+            run_id=self._run_id,
+        )
+        return None if intent is None else self._carry_out(intent)
+
     def _lane(self, kind: str, lanes: _Lanes) -> None:
         """Send what is ready of one kind until no lane has anything left."""
         failures = 0
         while not self.stop.is_set() and self._monotonic() < lanes.until:
             settled = lanes.settled
-            intent = outbox.claim(
-                self._engine,
-                kind,
-                now=self._clock(),
-                holder=self._holder,
-                lease=LEASE,
-                run_id=self._run_id,
-            )
-            if intent is None:
-                if lanes.nothing_left(kind, settled):
-                    return
-                continue
             try:
-                outcome = self._carry_out(intent)
+                outcome = self.step(kind)
             except (CredentialsRevoked, ContractBroken) as error:
                 lanes.abandon(error)
                 return
             except BaseException:
                 lanes.leave(kind)  # the others need not wait for this lane
                 raise
+            if outcome is None:
+                if lanes.nothing_left(kind, settled):
+                    return
+                continue
             lanes.count(f"{kind}.{outcome}")
             failures = failures + 1 if outcome in {"not_applied", "unknown"} else 0
             # The vendor is not there: one probe after a while, and no storm meanwhile.
