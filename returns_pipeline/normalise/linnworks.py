@@ -150,7 +150,17 @@ def _decode(raw: bytes) -> _Order:
     if not all(_is_amount(one) for one in _amounts(found)):
         msg = f"an order has an amount that is none (more than {_LARGEST:.0e})"
         raise UnreadableOrder(msg)
+    if not all(_is_line(item) for item in _all(found.Items)):
+        msg = "an order has a quantity or a tax rate that is none - at `$.Items[...]`"
+        raise UnreadableOrder(msg)
     return found
+
+
+_MOST = 1_000_000  # units of a line, or per cent of tax: no order has more
+
+
+def _is_line(item: _Item) -> bool:
+    return 0 <= item.Quantity <= _MOST and abs(item.TaxRate or 0) <= _MOST
 
 
 _LARGEST = 10**12  # in major units; far above it the database's integers end

@@ -8,7 +8,7 @@ is ``decide``'s.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from itertools import groupby
@@ -120,7 +120,7 @@ def orders(rt: Runtime) -> dict[str, int]:
                 for key, order in latest.items()
                 if key not in stored or order.updated_at >= stored[key]
             ]
-            _write_orders(connection, fresh)
+            _write_orders(connection, fresh, known=stored)
             _watch_shipped(connection, fresh, rt, now)
             records.move_watermark(connection, "derived.orders", now=now, position=found[-1].id)
         written += len(fresh)
@@ -128,9 +128,14 @@ def orders(rt: Runtime) -> dict[str, int]:
     return {"orders": written}
 
 
-def _write_orders(connection: sa.Connection, fresh: list[lw.NormalisedOrder]) -> None:
-    headers, lines = [], []
-    for found in fresh:
+def _write_orders(
+    connection: sa.Connection, fresh: list[lw.NormalisedOrder], *, known: Collection[str]
+) -> None:
+    """Write orders and their lines; ``known`` are the orders that had lines before."""
+    headers: list[tuple[Any, ...]] = []
+    # An order that is split hands lines on: a line is of the order that told of it last.
+    lines: dict[str, tuple[Any, ...]] = {}
+    for found in sorted(fresh, key=lambda one: one.updated_at):
         order = found.order
         headers.append(
             (
@@ -155,28 +160,41 @@ def _write_orders(connection: sa.Connection, fresh: list[lw.NormalisedOrder]) ->
             )
         )
         for place, line in enumerate(order.lines):
-            lines.append(
-                (
-                    line.row_id,
-                    line.order_id,
-                    place,
-                    line.item_number,
-                    line.sku,
-                    line.channel_sku,
-                    found.stock_item_ids.get(line.row_id, ""),
-                    line.quantity,
-                    line.total_minor,
-                    line.vat_minor,
-                    line.tax_rate_bp,
-                    line.unit_cost_minor,
-                    line.is_service,
-                    line.is_unlinked,
-                    line.is_batched,
-                    line.parent_row_id,
-                )
+            lines[line.row_id] = (
+                line.row_id,
+                line.order_id,
+                place,
+                line.item_number,
+                line.sku,
+                line.channel_sku,
+                found.stock_item_ids.get(line.row_id, ""),
+                line.quantity,
+                line.total_minor,
+                line.vat_minor,
+                line.tax_rate_bp,
+                line.unit_cost_minor,
+                line.is_service,
+                line.is_unlinked,
+                line.is_batched,
+                line.parent_row_id,
             )
     upsert(connection, t.orders, _ORDER_COLUMNS, headers, key=("order_id",))
-    upsert(connection, t.order_lines, _LINE_COLUMNS, lines, key=("row_id",))
+    upsert(connection, t.order_lines, _LINE_COLUMNS, list(lines.values()), key=("row_id",))
+    changed = [one.order.order_id for one in fresh if one.order.lines]
+    _forget_lines(connection, [key for key in changed if key in known], lines)
+
+
+def _forget_lines(connection: sa.Connection, order_ids: list[str], told: Collection[str]) -> None:
+    """Forget the lines that their orders do not have any more, so that nothing fits them.
+
+    A line that a unit was matched to stays: what was done for it is still to be explained.
+    """
+    columns = t.order_lines.c
+    is_matched = sa.exists().where(t.matches.c.row_id == columns.row_id)
+    query = sa.select(columns.row_id).where(~is_matched)
+    found = {row[0] for row in records.in_chunks(connection, query, columns.order_id, order_ids)}
+    for part in records.chunks(sorted(found.difference(told)), 500):
+        connection.execute(sa.delete(t.order_lines).where(columns.row_id.in_(part)))
 
 
 def _watch_shipped(

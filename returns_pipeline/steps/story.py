@@ -6,6 +6,7 @@ Everything here only reads. What is shown how is ``cli``'s.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -18,6 +19,9 @@ from returns_pipeline.steps.account import exception_document
 from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.engine import reading
+
+# Bounded: a number beyond the database's integers is no line's.
+_LINE_NUMBER = re.compile("[0-9]{1,9}")
 
 
 def explain(engine: sa.Engine, key: str) -> dict[str, Any] | None:
@@ -72,7 +76,7 @@ def _batch_line(connection: sa.Connection, key: str) -> dict[str, Any] | None:
         return None
     query = sa.select(t.batch_lines).where(t.batch_lines.c.batch_id == batch_id)
     if number:
-        if not number.isdigit():
+        if not _LINE_NUMBER.fullmatch(number):
             return None
         query = query.where(t.batch_lines.c.number == int(number))
     lines = connection.execute(query.order_by(t.batch_lines.c.number)).all()
