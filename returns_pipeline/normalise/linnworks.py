@@ -160,7 +160,7 @@ _MOST = 1_000_000  # units of a line, or per cent of tax: no order has more
 
 
 def _is_line(item: _Item) -> bool:
-    return 0 <= item.Quantity <= _MOST and abs(item.TaxRate or 0) <= _MOST
+    return 0 <= item.Quantity <= _MOST and abs(item.TaxRate or Decimal(0)) <= _MOST
 
 
 _LARGEST = 10**12  # in major units; far above it the database's integers end
