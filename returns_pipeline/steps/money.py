@@ -62,6 +62,7 @@ def postings(rt: Runtime) -> dict[str, int]:
         entered: list[Posting] = []
         held: list[tuple[sa.Table, int, Held]] = []
         done: dict[str, list[int]] = {"refunds_due": [], "stock_adjustments": []}
+        nothing: list[int] = []
         for row in refunds:
             unit = units[row["unit_key"]]
             result = posting_rules.refund_postings(
@@ -80,6 +81,8 @@ def postings(rt: Runtime) -> dict[str, int]:
             if any(p.role == "returned_goods_in_transit" for p in result):
                 in_transit.add(row["unit_key"])
             done["refunds_due"].append(row["id"])
+            if not result:
+                nothing.append(row["id"])
         for row in moved:
             decision = decisions.get(row["unit_key"])
             if decision is None:
@@ -109,6 +112,14 @@ def postings(rt: Runtime) -> dict[str, int]:
                     .where(table.c.id.in_(part), table.c.note.startswith("ACCOUNT_UNMAPPED"))
                     .values(note="")
                 )
+        # What was free has no line that a batch could settle it by; nobody is paid for it.
+        due = t.refunds_due.c
+        for part in records.chunks(nothing, 500):
+            connection.execute(
+                sa.update(t.refunds_due)
+                .where(due.id.in_(part), due.state == "due")
+                .values(state="recorded", settled_at=now)
+            )
         for table, number, why in held:
             connection.execute(
                 sa.update(table)
