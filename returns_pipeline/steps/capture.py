@@ -131,13 +131,20 @@ def order_payloads(rt: Runtime) -> dict[str, int]:
 def _order_payload(raw: Any, source: str, now: datetime) -> Received:
     content = bytes(raw)
     try:
-        body, drift = lw.redact_order(content), ""
+        key, body, drift = lw.order_id(content), lw.redact_order(content), ""
     except lw.UnreadableOrder as error:
-        # Its id is kept and its name called (SCHEMA_DRIFT); the other orders go on.
-        key = lw.order_id(content)
+        # What can be told of it is kept and named (SCHEMA_DRIFT); the other orders go on.
+        key = _id_of_unreadable(content)
         body, drift = json.dumps({"OrderId": key}).encode(), f"(order {key}: {error})"
     redacted = (body, drift)
-    return Received(source, lw.order_id(content), lw.content_hash(body), now, lambda: redacted)
+    return Received(source, key, lw.content_hash(body), now, lambda: redacted)
+
+
+def _id_of_unreadable(content: bytes) -> str:
+    try:
+        return lw.order_id(content)
+    except lw.UnreadableOrder:
+        return f"unreadable-{lw.content_hash(content)[:16]}"
 
 
 def missing_orders(rt: Runtime) -> dict[str, int]:
@@ -158,23 +165,26 @@ def missing_orders(rt: Runtime) -> dict[str, int]:
     return {"looked_up": len(wanted), "found": stored}
 
 
-# An order that is not there is asked for once an hour, not at every tick.
+# An order that is not there is asked for once an hour, not at every tick; and a tick asks for
+# so many, those that were never asked for first.
 _RETRY_LOOK_UP = timedelta(hours=1)
+_LOOK_UPS_A_RUN = 200
 
 
 def _unknown_orders(connection: sa.Connection, *, before: datetime) -> list[tuple[str, str]]:
     """Order numbers of open units that no mirrored order carries, with their printed form."""
     items, asked = t.return_items.c, t.order_look_ups.c
-    lately = sa.exists().where(asked.order_key == items.order_key, asked.asked_at > before)
     query = (
         sa.select(items.order_key, sa.func.min(items.order_number))
-        .where(~lately)
+        .select_from(t.return_items.outerjoin(t.order_look_ups, asked.order_key == items.order_key))
+        .where(sa.or_(asked.asked_at.is_(None), asked.asked_at <= before))
         .where(items.is_open)
         .where(items.order_key != "")
         .where(~sa.exists().where(t.orders.c.reference_key == items.order_key))
         .where(~sa.exists().where(t.orders.c.secondary_key == items.order_key))
         .group_by(items.order_key)
-        .order_by(items.order_key)
+        .order_by(sa.func.min(asked.asked_at).nulls_first(), items.order_key)
+        .limit(_LOOK_UPS_A_RUN)
     )
     return [(key, number) for key, number in connection.execute(query)]
 

@@ -148,7 +148,7 @@ def _waiting_money(connection: sa.Connection, rt: Runtime, now: datetime) -> Rai
         sa.select(*_ITEM, items.received_at)
         .select_from(t.return_items.outerjoin(t.refunds_due, items.unit_key == due.unit_key))
         .where(items.is_open, items.received_at <= now - ages.received_not_refunded)
-        .where(items.refund_type == "refund", due.unit_key.is_(None))
+        .where(items.refund_type.in_(("refund", "store_credit")), due.unit_key.is_(None))
     )
     for row in connection.execute(received):
         days = (now - row.received_at).days
