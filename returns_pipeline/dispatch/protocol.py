@@ -41,6 +41,7 @@ LEASE = timedelta(minutes=5)
 _MAX_TRIES = 5  # of an answer that is always lost; of our own code failing
 _BREAKER = 5
 _PROBE_AFTER = 15.0
+_ALTERED = "the stored intent is not what was committed: nothing is sent for it"
 
 
 @dataclass(slots=True)
@@ -215,7 +216,12 @@ class Dispatcher:
             lease=LEASE,
             run_id=self._run_id,
         )
-        return None if intent is None else self._carry_out(intent)
+        if intent is None:
+            return None
+        if not intent.is_as_committed:  # altered since the drive began
+            self._suspend(intent, self._writes[kind], _ALTERED)
+            return "corrupt"
+        return self._carry_out(intent)
 
     def _lane(self, kind: str, lanes: _Lanes) -> None:
         """Send what is ready of one kind until no lane has anything left."""
@@ -261,6 +267,12 @@ class Dispatcher:
         if isinstance(verdict, Hold):
             self._suspend(intent, write, verdict.why, verdict.code)
             return "held"
+        if intent.sent_at is None or self._clock() >= intent.sent_at + LEASE:
+            # The look took longer than the claim holds, or the machine slept: another worker
+            # may have found it unsent and sent it itself.
+            why = "the claim ran out before it was sent"
+            self._move(intent, "ready", step="not_sent", error=why)
+            return "overdue"
         return self._send(intent, write)
 
     def _broken(self, intent: Intent, write: Write, why: str) -> str:
@@ -396,10 +408,10 @@ class Dispatcher:
 
     def _quarantine(self, summary: Summary) -> None:
         """Our own books first: what was altered is never sent."""
+        now = self._clock()
         with self._engine.begin() as connection:
             for key in outbox.corrupt(connection):
-                why = "the stored intent is not what was committed: nothing is sent for it"
-                outbox.put_aside(connection, key, now=self._clock(), run_id=self._run_id, why=why)
+                outbox.put_aside(connection, key, now=now, run_id=self._run_id, why=_ALTERED)
                 summary.outcomes["corrupt"] += 1
 
 

@@ -34,6 +34,8 @@ _READ = "linnworks.bookings"
 _REFUNDS_READ = "linnworks.refunds"
 # Orders whose returns are still of interest were despatched within the return window.
 _FIRST_WINDOW = timedelta(days=90)
+# Our clock may be behind theirs: what was just done there must not seem to lie ahead.
+_AHEAD = timedelta(hours=1)
 _COLUMNS = (
     "rma_row_id",
     "order_id",
@@ -61,7 +63,7 @@ def read_bookings(
     found: dict[int, tuple[object, ...]] = {}
     # Booked first: what was actioned meanwhile is told again, and stands.
     for date_type in ("BOOKED", "ACTIONED"):
-        for row in _rows(linnworks, since, now + timedelta(minutes=1), date_type):
+        for row in _rows(linnworks, since, now + _AHEAD, date_type):
             found[row.pkReturnId] = _values(row, date_type, now)
     with engine.begin() as connection:
         upsert(connection, t.restock_readings, _COLUMNS, list(found.values()), key=("rma_row_id",))
@@ -172,7 +174,7 @@ def read_refunds(
     since = (last - overlap) if last else now - _FIRST_WINDOW
     found: dict[str, RefundRow] = {}
     for date_type in ("BOOKED", "ACTIONED"):
-        for page in linnworks.refunded_rows(since, now + timedelta(minutes=1), date_type=date_type):
+        for page in linnworks.refunded_rows(since, now + _AHEAD, date_type=date_type):
             found.update((row.pkRefundRowId.lower(), row) for row in page)
     with engine.begin() as connection:
         _store_found(connection, found, now)

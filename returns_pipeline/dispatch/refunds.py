@@ -72,21 +72,13 @@ class Creation(Write):
 
     def precheck(self, intent: Intent) -> Adopt | Hold | None:
         """Look at every refund of the order, whoever made it."""
-        others = []
-        for header in self.linnworks.refund_headers(intent.payload["order_id"]):
-            if _is_ours(header, intent):
-                return self._adopted(header, intent)
-            if header.RefundHeaderId not in self._known(intent):
-                others.append(header)
+        headers = self.linnworks.refund_headers(intent.payload["order_id"])
+        ours = next((header for header in headers if _is_ours(header, intent)), None)
+        if ours is not None:
+            return self._adopted(ours, intent)
         rows = {line["row_id"].lower() for line in intent.payload["lines"] if line["row_id"]}
         units = {line["unit"] for line in intent.payload["lines"]}
-        clashing = [header for header in others if _touches(header, rows, units)]
-        if not clashing:
-            return None
-        ids = ", ".join(str(header.RefundHeaderId) for header in clashing)
-        return Hold(
-            f"refund {ids} of somebody else is about the same lines", "REFUND_DOUBLE_SUSPECTED"
-        )
+        return _held_by_others(self.engine, intent, headers, rows, units)
 
     def _adopted(self, header: RefundHeader, intent: Intent) -> Adopt | Hold:
         if sum((line.Amount for line in header.lines), Decimal(0)) != _total(intent):
@@ -95,17 +87,6 @@ class Creation(Write):
                 "REFUND_AMOUNT_MISMATCH",
             )
         return Adopt(_evidence(header.RefundHeaderId, header.lines, adopted=True))
-
-    def _known(self, intent: Intent) -> set[int]:
-        """The headers of our other refunds of the order."""
-        columns = t.intents.c
-        query = sa.select(columns.evidence).where(
-            columns.subject == intent.subject,
-            columns.kind == CREATE,
-            columns.state == "confirmed",
-        )
-        with reading(self.engine) as connection:
-            return {found["header_id"] for found in connection.execute(query).scalars()}
 
     def send(self, intent: Intent) -> Mapping[str, Any]:
         """Create it."""
@@ -171,12 +152,16 @@ class Action(Write):
         if created.was_just_made_for(intent):
             return None
         header_id = created.evidence["header_id"]
-        header = self._header(intent, header_id)
+        headers = self.linnworks.refund_headers(intent.payload["order_id"])
+        header = _one_of(headers, header_id)
         if header is None:
             return Hold(f"refund {header_id} is not there any more", "LINNWORKS_CANNOT_REFUND")
         if header.is_actioned:
             return Adopt(_evidence(header.RefundHeaderId, header.lines, adopted=True))
-        return None
+        # Money that somebody else has sent since ours was created is as much a reason to ask.
+        rows = {row for line in header.lines if (row := _row_of(line))}
+        units = {line.RefundedUnit or "" for line in header.lines}
+        return _held_by_others(self.engine, intent, headers, rows, units)
 
     def send(self, intent: Intent) -> Mapping[str, Any]:
         """Send the money."""
@@ -187,7 +172,7 @@ class Action(Write):
     def read_back(self, intent: Intent) -> Applied | Absent | Unclear:
         """Actioned or not: the header says."""
         header_id = self.earlier(intent).evidence["header_id"]
-        header = self._header(intent, header_id)
+        header = _one_of(self.linnworks.refund_headers(intent.payload["order_id"]), header_id)
         if header is None:
             return Unclear(f"refund {header_id} is not there any more")
         if header.is_actioned:
@@ -195,10 +180,6 @@ class Action(Write):
         if any(line.Actioned for line in header.lines):
             return Unclear(f"refund {header_id} is actioned in part")
         return Absent()
-
-    def _header(self, intent: Intent, header_id: int) -> RefundHeader | None:
-        headers = self.linnworks.refund_headers(intent.payload["order_id"])
-        return next((h for h in headers if h.RefundHeaderId == header_id and h.lines), None)
 
     def confirmed(
         self,
@@ -221,10 +202,41 @@ class Action(Write):
         _set(connection, intent.reference, state="held", note=why)
 
 
+def _one_of(headers: Iterable[RefundHeader], header_id: int) -> RefundHeader | None:
+    return next((one for one in headers if one.RefundHeaderId == header_id and one.lines), None)
+
+
+def _held_by_others(
+    engine: sa.Engine,
+    intent: Intent,
+    headers: Iterable[RefundHeader],
+    rows: set[str],
+    units: set[str],
+) -> Hold | None:
+    """Whether a refund that is not known to be ours touches these rows, or shipping as well."""
+    columns = t.intents.c
+    query = sa.select(columns.evidence).where(
+        columns.subject == intent.subject,
+        columns.kind == CREATE,
+        columns.state == "confirmed",
+    )
+    with reading(engine) as connection:
+        ours = {found["header_id"] for found in connection.execute(query).scalars()}
+    clashing = [h for h in headers if h.RefundHeaderId not in ours and _touches(h, rows, units)]
+    if not clashing:
+        return None
+    ids = ", ".join(str(header.RefundHeaderId) for header in clashing)
+    return Hold(f"refund {ids} of somebody else is about the same lines", "REFUND_DOUBLE_SUSPECTED")
+
+
+def _row_of(line: RefundLine) -> str:
+    item = line.RefundedItem
+    return (item.OrderItemRowId or "").lower() if item else ""
+
+
 def _touches(header: RefundHeader, rows: set[str], units: set[str]) -> bool:
     for line in header.lines:
-        item = line.RefundedItem
-        row = (item.OrderItemRowId or "").lower() if item else ""
+        row = _row_of(line)
         if row in rows or (line.RefundedUnit == "Shipping" and "Shipping" in units):
             return True
     return False

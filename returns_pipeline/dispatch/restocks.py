@@ -101,14 +101,7 @@ class Booking(Write):
         with reading(self.engine) as connection:
             if not _others_booked(connection, order_id, intent):
                 return None
-            ours = _our_headers(connection, order_id)
-            related = _related_rows(connection, order_id, intent.payload["lines"])
-        touching = [
-            header
-            for header in self.linnworks.rma_headers(order_id)
-            if header.RMAHeaderId not in ours
-            and any((line.OrderItemRowId or "").lower() in related for line in header.lines)
-        ]
+        touching = _of_others(self.engine, intent, self.linnworks.rma_headers(order_id))
         return _fits(intent, touching) if touching else None
 
     def send(self, intent: Intent) -> Mapping[str, Any]:
@@ -186,13 +179,22 @@ class Action(Write):
         if booking.was_just_made_for(intent):
             return None
         header_id = booking.evidence["header_id"]
-        header = self._header(intent, header_id)
+        headers = self.linnworks.rma_headers(intent.payload["order_id"])
+        header = _one_of(headers, header_id)
         if header is None:
             return Hold(f"RMA {header_id} is not there any more", "LINNWORKS_CANNOT_RETURN")
         if header.is_actioned:
             return Adopt(_evidence(header_id, header.lines, adopted=True))
         if _shown(header.lines) != _asked(intent.payload["lines"]):
             return Hold(f"RMA {header_id} was changed before it was actioned", "WRONG_LOCATION")
+        others = _of_others(self.engine, intent, headers)
+        if others:
+            # Booked since ours was: perhaps the same goods, and both would be posted.
+            ids = ", ".join(str(other.RMAHeaderId) for other in others)
+            return Hold(
+                f"RMA {ids} of somebody else is about the same order lines as ours, {header_id}",
+                "DOUBLE_RESTOCK",
+            )
         return None
 
     def send(self, intent: Intent) -> Mapping[str, Any]:
@@ -204,7 +206,7 @@ class Action(Write):
     def read_back(self, intent: Intent) -> Applied | Absent | Unclear:
         """Actioned or not: the header says."""
         header_id = self.earlier(intent).evidence["header_id"]
-        header = self._header(intent, header_id)
+        header = _one_of(self.linnworks.rma_headers(intent.payload["order_id"]), header_id)
         if header is None:
             return Unclear(f"RMA {header_id} is not there any more")
         if header.is_actioned:
@@ -212,12 +214,6 @@ class Action(Write):
         if any(line.Actioned for line in header.lines):
             return Unclear(f"RMA {header_id} is actioned in part")
         return Absent()
-
-    def _header(self, intent: Intent, header_id: int) -> RmaHeader | None:
-        headers = self.linnworks.rma_headers(intent.payload["order_id"])
-        found = (header for header in headers if header.RMAHeaderId == header_id)
-        header = next(found, None)
-        return header if header is not None and header.lines else None
 
     def confirmed(
         self,
@@ -288,6 +284,24 @@ def _fits(intent: Intent, headers: Sequence[RmaHeader]) -> Adopt | Hold:
         f"RMA {ids} of somebody else is about the same order lines and does not fit",
         "LINNWORKS_CANNOT_RETURN",
     )
+
+
+def _one_of(headers: Iterable[RmaHeader], header_id: int) -> RmaHeader | None:
+    return next((one for one in headers if one.RMAHeaderId == header_id and one.lines), None)
+
+
+def _of_others(engine: sa.Engine, intent: Intent, headers: Iterable[RmaHeader]) -> list[RmaHeader]:
+    """The headers that are not known to be ours and touch the intent's order lines."""
+    order_id = intent.payload["order_id"]
+    with reading(engine) as connection:
+        ours = _our_headers(connection, order_id)
+        related = _related_rows(connection, order_id, intent.payload["lines"])
+    return [
+        header
+        for header in headers
+        if header.RMAHeaderId not in ours
+        and any((line.OrderItemRowId or "").lower() in related for line in header.lines)
+    ]
 
 
 def _our_headers(connection: sa.Connection, order_id: str) -> set[int]:

@@ -11,6 +11,7 @@ What is sent and how it is read back is ``dispatch``'s.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -21,7 +22,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from returns_pipeline.storage import tables as t
-from returns_pipeline.storage.types import Select
+from returns_pipeline.storage.types import Instant, Select
 
 OPEN = ("ready", "sending", "unknown")
 _ARROWS = {
@@ -57,6 +58,7 @@ class Intent:
     subject: str
     reference: str
     payload: Mapping[str, Any]
+    payload_hash: str
     state: str
     attempt: int
     depends_on: str | None
@@ -65,6 +67,11 @@ class Intent:
     evidence: Mapping[str, Any] | None
     error: str
 
+    @property
+    def is_as_committed(self) -> bool:
+        """Whether the payload is still the one that was committed."""
+        return payload_hash(self.payload) == self.payload_hash
+
 
 _COLUMNS = (
     t.intents.c.intent_key,
@@ -72,6 +79,7 @@ _COLUMNS = (
     t.intents.c.subject,
     t.intents.c.reference,
     t.intents.c.payload,
+    t.intents.c.payload_hash,
     t.intents.c.state,
     t.intents.c.attempt,
     t.intents.c.depends_on,
@@ -141,6 +149,20 @@ def claim(
     while another intent of the same subject is being sent, is unknown, or waits for a
     person. Two workers never get the same one: the statement is guarded by the state.
     """
+    values = {"of_kind": kind, "at": now, "by": holder, "until": now + lease}
+    with engine.begin() as connection:
+        row = connection.execute(_claiming(engine.dialect.name), values).one_or_none()
+        if row is None:
+            return None
+        intent = Intent(*row)
+        _note(connection, intent, "claimed", now, run_id, holder)
+    return intent
+
+
+@functools.cache
+def _claiming(dialect: str) -> sa.Executable:
+    # Built once: building it takes longer than running it.
+    now = sa.bindparam("at", type_=Instant)
     one, other = t.intents.alias("one"), t.intents.alias("other")
     needed = t.intents.alias("needed")
     blocked = sa.exists().where(
@@ -154,34 +176,27 @@ def claim(
     )
     candidate = (
         sa.select(one.c.id)
-        .where(one.c.kind == kind, one.c.state == "ready", _unsettled(one))
+        .where(one.c.kind == sa.bindparam("of_kind"), one.c.state == "ready", _unsettled(one))
         .where(sa.or_(one.c.not_before.is_(None), one.c.not_before <= now))
         .where(allowed, ~blocked)
         .order_by(one.c.id)
         .limit(1)
     )
-    if engine.dialect.name == "postgresql":
+    if dialect == "postgresql":
         candidate = candidate.with_for_update(skip_locked=True, of=one)
-    statement = (
+    return (
         sa.update(t.intents)
         .where(t.intents.c.id == candidate.scalar_subquery(), t.intents.c.state == "ready")
         .values(
             state="sending",
             attempt=t.intents.c.attempt + 1,
-            lease_holder=holder,
-            lease_until=now + lease,
+            lease_holder=sa.bindparam("by"),
+            lease_until=sa.bindparam("until", type_=Instant),
             sent_at=now,
             not_before=None,
         )
         .returning(*_COLUMNS)
     )
-    with engine.begin() as connection:
-        row = connection.execute(statement).one_or_none()
-        if row is None:
-            return None
-        intent = Intent(*row)
-        _note(connection, intent, "claimed", now, run_id, holder)
-    return intent
 
 
 def move(
