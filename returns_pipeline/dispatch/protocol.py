@@ -291,8 +291,7 @@ class Dispatcher:
         try:
             evidence = write.send(intent)
         except Refused as error:
-            self._refuse(intent, write, error)
-            return "refused"
+            return self._refused(intent, write, error)
         except RateLimited as error:
             pause = self._clock() + timedelta(seconds=error.retry_after)
             self._move(intent, "ready", step="rate_limited", error=error.detail, not_before=pause)
@@ -357,6 +356,18 @@ class Dispatcher:
             )
             if held:
                 write.confirmed(connection, intent, evidence, now)
+
+    def _refused(self, intent: Intent, write: Write, error: Refused) -> str:
+        try:
+            done = write.done_by_others(intent)
+        except Exception:  # noqa: BLE001 (it was not looked: it rests and is read back)
+            self._move(intent, "unknown", error=error.detail)
+            return "unknown"
+        if done is not None:
+            self._confirm(intent, write, done.evidence, "adopted")
+            return "adopted"
+        self._refuse(intent, write, error)
+        return "refused"
 
     def _refuse(self, intent: Intent, write: Write, error: Refused) -> None:
         now = self._clock()

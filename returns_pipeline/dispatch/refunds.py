@@ -169,6 +169,14 @@ class Action(Write):
         done = self.linnworks.action_refund(intent.payload["order_id"], header_id)
         return _evidence(done.header_id, done.lines)
 
+    def done_by_others(self, intent: Intent) -> Adopt | None:
+        """Sent between our creation, or our look, and our call."""
+        header_id = self.earlier(intent).evidence["header_id"]
+        header = _one_of(self.linnworks.refund_headers(intent.payload["order_id"]), header_id)
+        if header is None or not header.is_actioned:
+            return None
+        return Adopt(_evidence(header_id, header.lines, adopted=True))
+
     def read_back(self, intent: Intent) -> Applied | Absent | Unclear:
         """Actioned or not: the header says."""
         header_id = self.earlier(intent).evidence["header_id"]

@@ -96,10 +96,11 @@ class Booking(Write):
     kind = BOOKING
 
     def precheck(self, intent: Intent) -> Adopt | Hold | None:
-        """Look at the order's bookings, where the bulk reading shows somebody else's."""
+        """Look at the order's bookings where the bulk reading shows another, or tried before."""
         order_id = intent.payload["order_id"]
         with reading(self.engine) as connection:
-            if not _others_booked(connection, order_id, intent):
+            # A second try comes after a rest, in which anybody may have booked.
+            if intent.attempt == 1 and not _others_booked(connection, order_id, intent):
                 return None
         touching = _of_others(self.engine, intent, self.linnworks.rma_headers(order_id))
         return _fits(intent, touching) if touching else None
@@ -202,6 +203,14 @@ class Action(Write):
         header_id = self.earlier(intent).evidence["header_id"]
         done = self.linnworks.action_rma_booking(intent.payload["order_id"], header_id)
         return _evidence(header_id, done.lines, refund_header_id=done.refund_header_id)
+
+    def done_by_others(self, intent: Intent) -> Adopt | None:
+        """Actioned between our booking, or our look, and our call."""
+        header_id = self.earlier(intent).evidence["header_id"]
+        header = _one_of(self.linnworks.rma_headers(intent.payload["order_id"]), header_id)
+        if header is None or not header.is_actioned:
+            return None
+        return Adopt(_evidence(header_id, header.lines, adopted=True))
 
     def read_back(self, intent: Intent) -> Applied | Absent | Unclear:
         """Actioned or not: the header says."""

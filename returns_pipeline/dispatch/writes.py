@@ -109,6 +109,15 @@ class Write(ABC):
             VendorError: Typed by what is known of its fate.
         """
 
+    def done_by_others(self, intent: Intent) -> Adopt | None:
+        """Look whether Linnworks said no because somebody else has done it meanwhile.
+
+        Raises:
+            VendorError: When it could not be looked.
+        """
+        del intent
+        return None
+
     @abstractmethod
     def read_back(self, intent: Intent) -> Applied | Absent | Unclear:
         """Find out what became of a send whose answer was lost.
