@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 import requests
@@ -206,7 +206,7 @@ class _Answered:
         body = response.body[: len(response.body) // 2] if cut else response.body
         self.raw = _Raw(body, cut=cut)
 
-    def __enter__(self) -> _Answered:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -260,7 +260,8 @@ class _Connection:
         sent = Sent(method, request, json.loads(data) if data else {})
         fate = self._world.arrives(sent)
         if fate in UNSENT:
-            raise _UNSENT[fate]()
+            error = _UNSENT[fate]()
+            raise error
         if fate in BEFORE or fate in LATE:
             return self._not_now(sent, fate)
         response = self._world.effect(sent)
