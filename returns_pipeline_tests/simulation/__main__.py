@@ -8,9 +8,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
@@ -18,31 +16,6 @@ from returns_pipeline.storage.engine import connect
 from returns_pipeline.storage.migrate import upgrade
 from returns_pipeline_tests.simulation.oracle import Violation
 from returns_pipeline_tests.simulation.story import run_seed
-
-_PART = 250  # seeds a process takes at once
-
-
-@dataclass
-class Result:
-    """How often each invariant was asked, what was reached in how many seeds, what failed."""
-
-    always: Counter[str] = field(default_factory=Counter)
-    sometimes: Counter[str] = field(default_factory=Counter)
-    failed: dict[int, str] = field(default_factory=dict)
-    used: float = 0.0  # seconds of processor time
-
-    def add(self, other: Result) -> None:
-        """Put another one's figures in."""
-        self.always += other.always
-        self.sometimes += other.sometimes
-        self.failed |= other.failed
-        self.used += other.used
-
-    def told(self) -> str:
-        """What failed, each with the command that replays it."""
-        return "\n".join(
-            f"seed {seed}: {text}\n  {replay(seed)}" for seed, text in self.failed.items()
-        )
 
 
 @contextmanager
@@ -59,66 +32,53 @@ def replay(seed: int) -> str:
     return f"python -m returns_pipeline_tests.simulation --seed {seed}"
 
 
-def run(engine: sa.Engine, seeds: Sequence[int]) -> Result:
-    """Run seeds one after another."""
-    result, began = Result(), time.process_time()
+def run(
+    engine: sa.Engine, seeds: Sequence[int]
+) -> tuple[Counter[str], Counter[str], dict[int, str]]:
+    """Run seeds; how often each invariant was asked, what was reached, what failed."""
+    always: Counter[str] = Counter()
+    sometimes: Counter[str] = Counter()
+    failed: dict[int, str] = {}
     for seed in seeds:
         try:
             story = run_seed(seed, engine)
         except (Exception, Violation) as error:  # noqa: BLE001 (the program's errors count too)
-            result.failed[seed] = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+            failed[seed] = f"{type(error).__name__}: {error}"
             continue
-        result.always += story.oracle.always
-        result.sometimes += Counter(dict.fromkeys(story.reached, 1))
-    result.used = time.process_time() - began
-    return result
-
-
-def _part(seeds: Sequence[int]) -> Result:
-    with memory() as engine:
-        return run(engine, seeds)
-
-
-def _tell(seed: int) -> int:
-    with memory() as engine:
-        try:
-            run_seed(seed, engine, trace=True)
-        except (Exception, Violation):  # noqa: BLE001 (shown, whatever it is)
-            traceback.print_exc()
-            return 1
-    return 0
-
-
-def _table(heading: str, unit: str, counted: Counter[str]) -> str:
-    rows = [f"| {name} | {times} |" for name, times in sorted(counted.items())]
-    return "\n".join([f"| {heading} | {unit} |", "| --- | --- |", *rows, ""])
+        always += story.oracle.always
+        sometimes += Counter({name: 1 for name in story.reached})
+    return always, sometimes, failed
 
 
 def main() -> int:
-    """Run, print the tables, and the command that replays each failure."""
+    """Run, print the table, and the command that replays each failure."""
     parser = argparse.ArgumentParser(prog="simulation", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=2000, help="how many")
+    parser.add_argument("--seeds", type=int, default=1000, help="how many")
     parser.add_argument("--first", type=int, default=0, help="the first one")
-    parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--seed", type=int, help="this one only, with its trace")
     given = parser.parse_args()
-    if given.seed is not None:
-        return _tell(given.seed)
-    seeds = range(given.first, given.first + given.seeds)
-    parts = [seeds[i : i + _PART] for i in range(0, len(seeds), _PART)]
-    result, began = Result(), time.perf_counter()
-    with ProcessPoolExecutor(max_workers=given.jobs) as pool:
-        for part in pool.map(_part, parts):
-            result.add(part)
-    took = time.perf_counter() - began
-    rate = len(seeds) / result.used * 60
-    sys.stdout.write(_table("always", "asked", result.always) + "\n")
-    sys.stdout.write(_table("sometimes", "seeds", result.sometimes) + "\n")
-    sys.stdout.write(
-        f"{len(seeds)} seeds, {len(result.failed)} failed; {took:.0f} s, "
-        f"{rate:.0f} a minute of processor time\n{result.told()}\n"
-    )
-    return 1 if result.failed else 0
+    with memory() as engine:
+        if given.seed is not None:
+            try:
+                run_seed(given.seed, engine, trace=True)
+            except (Exception, Violation):  # noqa: BLE001
+                traceback.print_exc()
+                return 1
+            return 0
+        began, used = time.perf_counter(), time.process_time()
+        always, sometimes, failed = run(engine, range(given.first, given.first + given.seeds))
+    wall, used = time.perf_counter() - began, time.process_time() - used
+    print("| always | asked |\n| --- | --- |")
+    for name, times in sorted(always.items()):
+        print(f"| {name} | {times} |")
+    print("\n| sometimes | seeds |\n| --- | --- |")
+    for name, times in sorted(sometimes.items()):
+        print(f"| {name} | {times} |")
+    rate = given.seeds / used * 60
+    print(f"\n{given.seeds} seeds, {wall:.0f} s, {rate:.0f} a minute of processor time")
+    for seed, text in failed.items():
+        print(f"seed {seed}: {text[:160]}\n  {replay(seed)}")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

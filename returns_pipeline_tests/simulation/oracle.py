@@ -57,8 +57,8 @@ class Row:
 
 
 _INTENTS = (
-    "SELECT intent_key, kind, subject, reference, payload, payload_hash, state, attempt, "
-    "depends_on, lease_holder, sent_at, evidence FROM intents ORDER BY id"
+    "SELECT intent_key, kind, subject, reference, payload, payload_hash, state, attempt, depends_on, "
+    "lease_holder, sent_at, evidence FROM intents ORDER BY id"
 )
 
 
@@ -77,12 +77,6 @@ class Record:
                 url.render_as_string(hide_password=False), autocommit=True
             )
         self._payloads: dict[str, Any] = {}
-        self._changes = -1
-
-    def may_have_changed(self) -> bool:
-        """Whether anything was written since this was last asked; SQLite counts."""
-        before, self._changes = self._changes, getattr(self._driver, "total_changes", -1)
-        return before != self._changes or before == -1
 
     def all(self, query: str) -> list[tuple[Any, ...]]:
         return list(self._driver.execute(query).fetchall())
@@ -153,8 +147,6 @@ class Oracle:
 
     def committed(self, now: float) -> None:
         """Compare with what was committed before; at most one transaction lies between."""
-        if not self.record.may_have_changed():
-            return
         [(noted,)] = self.record.all("SELECT count(*) FROM attempts")
         rows = self.record.intents()
         changes = 0

@@ -107,7 +107,7 @@ class Story(Surroundings):
         self.p_fate = rng.choice((0.0, 0.1, 0.3, 0.6))
         self.p_crash = rng.choice((0.0, 0.0, 0.01, 0.04))
         self.p_freeze = rng.choice((0.0, 0.0, 0.02))
-        self.p_nest = rng.choice((0.0, 0.01, 0.04))
+        self.p_nest = rng.choice((0.0, 0.02, 0.1))
         self.p_staff = rng.choice((0.0, 0.0, 0.02, 0.06))
         self.fates = rng.sample((*UNSENT, *BEFORE, *AFTER), 4) + list(LATE) * 2
         self.waiting: list[tuple[float, int, Sent, str]] = []
@@ -309,10 +309,10 @@ class Story(Surroundings):
 
     def _run(self, name: str) -> None:
         client = Client(self)
-        if self.calm or self.rng.random() < 0.6:
-            looked, now = self.state.step, self.ours()
-            readings.read_bookings(self.engine, client, now=now, overlap=timedelta(minutes=20))
-            self.oracle.bulk_read = max(self.oracle.bulk_read, looked)
+        looked = self.state.step
+        now = self.ours()
+        readings.read_bookings(self.engine, client, now=now, overlap=timedelta(minutes=20))
+        self.oracle.bulk_read = max(self.oracle.bulk_read, looked)
         intend.intend_restocks(self.engine, policy=_POLICY, now=self.ours())
         intend.intend_exchanges(self.engine, policy=_POLICY, now=self.ours())
         intend.intend_refunds(self.engine, batch_ids=self.closed, now=self.ours())
@@ -572,7 +572,7 @@ class Story(Surroundings):
                 self.books.mirror_all()
                 for _ in range(self.rng.randint(2, 6)):
                     self.rng.choice((self._decide, self._decide, self._owe, self._exchange))()
-            for _ in range(self.rng.randint(3, 7)):
+            for _ in range(self.rng.randint(4, 10)):
                 for _ in range(self.rng.randint(0, 3)):
                     if self.p_staff or self.rng.random() < 0.5:
                         self._world()

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import requests
@@ -206,7 +206,7 @@ class _Answered:
         body = response.body[: len(response.body) // 2] if cut else response.body
         self.raw = _Raw(body, cut=cut)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> _Answered:
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -260,8 +260,7 @@ class _Connection:
         sent = Sent(method, request, json.loads(data) if data else {})
         fate = self._world.arrives(sent)
         if fate in UNSENT:
-            error = _UNSENT[fate]()
-            raise error
+            raise _UNSENT[fate]()
         if fate in BEFORE or fate in LATE:
             return self._not_now(sent, fate)
         response = self._world.effect(sent)
