@@ -7,7 +7,6 @@ anything. Sending is ``protocol``'s.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -163,7 +162,7 @@ def intend_refunds(engine: sa.Engine, *, batch_ids: Collection[str], now: dateti
         intents: list[NewIntent] = []
         for (_, order_id), rows in groups.items():
             keys = [row["refund_key"] for row in rows]
-            reference = f"HRR-{numbers[order_id]}-{_digest(keys)}"
+            reference = f"HRR-{numbers[order_id]}-{rules.digest(keys)}"
             intents.extend(_refund(order_id, reference, rows))
             connection.execute(
                 sa.update(t.refunds_due)
@@ -197,10 +196,6 @@ def _refund(order_id: str, reference: str, rows: Sequence[Mapping[str, Any]]) ->
         depends_on=create.intent_key,
     )
     return [create, action]
-
-
-def _digest(keys: Iterable[str]) -> str:
-    return hashlib.sha256("\n".join(sorted(keys)).encode()).hexdigest()[:12].upper()
 
 
 # --- replacements -----------------------------------------------------------------

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 
 import sqlalchemy as sa
@@ -21,6 +21,7 @@ from returns_pipeline.clients.linnworks import (
     RefundLine,
     RefundRow,
     ReturnRow,
+    instant,
 )
 from returns_pipeline.clients.transport import ContractBroken
 from returns_pipeline.dispatch import refunds
@@ -31,6 +32,7 @@ from returns_pipeline.storage.bulk import upsert
 from returns_pipeline.storage.engine import reading
 
 _READ = "linnworks.bookings"
+_SEARCH = "SearchReturnsRefundsPaged"
 _REFUNDS_READ = "linnworks.refunds"
 # Orders whose returns are still of interest were despatched within the return window.
 _FIRST_WINDOW = timedelta(days=90)
@@ -88,21 +90,9 @@ def _values(row: ReturnRow, date_type: str, now: datetime) -> tuple[object, ...]
         (row.fkReturnLocationId or "").lower(),
         row.ReturnQty or 0,
         row.ScrapQty or 0,
-        _instant(row.LastDate, "LastDate") if actioned else None,
+        instant(row.LastDate, _SEARCH, "LastDate") if actioned else None,
         now,
     )
-
-
-def _instant(
-    text: str | None, name: str, method: str = "SearchReturnsRefundsPaged"
-) -> datetime | None:
-    if not text:
-        return None
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ContractBroken(method, f"{name} is no date") from error
-    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 # --- refunds ----------------------------------------------------------------------
@@ -212,8 +202,8 @@ def _store_found(connection: sa.Connection, found: dict[str, RefundRow], now: da
     rows = []
     for row_id, row in found.items():
         order_id = row.pkOrderID.lower()
-        created = _instant(row.CreateDate, "CreateDate")
-        actioned = _instant(row.ActionDate, "ActionDate") or created or now
+        created = instant(row.CreateDate, _SEARCH, "CreateDate")
+        actioned = instant(row.ActionDate, _SEARCH, "ActionDate") or created or now
         header_id = known[order_id].rows.get(row_id) if order_id in known else None
         rows.append(
             (
@@ -326,9 +316,9 @@ def _in_detail(  # all of it is one row
 ) -> tuple[object, ...]:
     if not line.RefundRowId:
         raise ContractBroken(_HEADERS, "a refund line without its id")
-    created = _instant(header.CreatedDate, "CreatedDate", _HEADERS) or now
+    created = instant(header.CreatedDate, _HEADERS, "CreatedDate") or now
     is_actioned = line.Actioned or bool(header.Actioned)
-    actioned = _instant(line.ActionedDate or header.LastActionDate, "ActionedDate", _HEADERS)
+    actioned = instant(line.ActionedDate or header.LastActionDate, _HEADERS, "ActionedDate")
     row_id = (line.RefundedItem.OrderItemRowId or "") if line.RefundedItem else ""
     # Where it names none of its own, the order's: that it left is more than its amount.
     currency = header.Currency if header.Currency in CURRENCIES else currency

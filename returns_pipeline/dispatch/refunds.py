@@ -15,6 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from returns_pipeline.clients.linnworks import RefundHeader, RefundLine
+from returns_pipeline.dispatch import writes
 from returns_pipeline.dispatch.writes import Absent, Adopt, Applied, Hold, Unclear, Write
 from returns_pipeline.domain.money import format_minor
 from returns_pipeline.storage import tables as t
@@ -141,10 +142,12 @@ class Creation(Write):
         )
 
 
-class Action(Write):
+class Action(writes.Action):
     """``ActionRefund``: this sends the money."""
 
     kind = ACTION
+    noun = "refund"
+    proof = staticmethod(_evidence)
 
     def precheck(self, intent: Intent) -> Adopt | Hold | None:
         """Read it, unless it was created by us a moment ago."""
@@ -169,25 +172,9 @@ class Action(Write):
         done = self.linnworks.action_refund(intent.payload["order_id"], header_id)
         return _evidence(done.header_id, done.lines)
 
-    def done_by_others(self, intent: Intent) -> Adopt | None:
-        """Sent between our creation, or our look, and our call."""
-        header_id = self.earlier(intent).evidence["header_id"]
-        header = _one_of(self.linnworks.refund_headers(intent.payload["order_id"]), header_id)
-        if header is None or not header.is_actioned:
-            return None
-        return Adopt(_evidence(header_id, header.lines, adopted=True))
-
-    def read_back(self, intent: Intent) -> Applied | Absent | Unclear:
-        """Actioned or not: the header says."""
-        header_id = self.earlier(intent).evidence["header_id"]
-        header = _one_of(self.linnworks.refund_headers(intent.payload["order_id"]), header_id)
-        if header is None:
-            return Unclear(f"refund {header_id} is not there any more")
-        if header.is_actioned:
-            return Applied(_evidence(header_id, header.lines))
-        if any(line.Actioned for line in header.lines):
-            return Unclear(f"refund {header_id} is actioned in part")
-        return Absent()
+    def header(self, intent: Intent, header_id: int) -> RefundHeader | None:
+        """It, among those of the order."""
+        return _one_of(self.linnworks.refund_headers(intent.payload["order_id"]), header_id)
 
     def confirmed(
         self,

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from returns_pipeline.clients.linnworks import RmaHeader, RmaLine
-from returns_pipeline.clients.transport import ContractBroken, Unavailable, VendorError
+from returns_pipeline.clients.linnworks import RmaHeader, RmaLine, instant
+from returns_pipeline.clients.transport import Unavailable, VendorError
+from returns_pipeline.dispatch import writes
 from returns_pipeline.dispatch.writes import Absent, Adopt, Applied, Hold, Unclear, Write
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.engine import reading
@@ -169,10 +170,12 @@ class Booking(Write):
         )
 
 
-class Action(Write):
+class Action(writes.Action):
     """``ActionRMABooking``: this posts the stock; it takes all lines of the header."""
 
     kind = ACTION
+    noun = "RMA"
+    proof = staticmethod(_evidence)
 
     def precheck(self, intent: Intent) -> Adopt | Hold | None:
         """Read the header, unless it was booked by us a moment ago."""
@@ -204,25 +207,9 @@ class Action(Write):
         done = self.linnworks.action_rma_booking(intent.payload["order_id"], header_id)
         return _evidence(header_id, done.lines, refund_header_id=done.refund_header_id)
 
-    def done_by_others(self, intent: Intent) -> Adopt | None:
-        """Actioned between our booking, or our look, and our call."""
-        header_id = self.earlier(intent).evidence["header_id"]
-        header = _one_of(self.linnworks.rma_headers(intent.payload["order_id"]), header_id)
-        if header is None or not header.is_actioned:
-            return None
-        return Adopt(_evidence(header_id, header.lines, adopted=True))
-
-    def read_back(self, intent: Intent) -> Applied | Absent | Unclear:
-        """Actioned or not: the header says."""
-        header_id = self.earlier(intent).evidence["header_id"]
-        header = _one_of(self.linnworks.rma_headers(intent.payload["order_id"]), header_id)
-        if header is None:
-            return Unclear(f"RMA {header_id} is not there any more")
-        if header.is_actioned:
-            return Applied(_evidence(header_id, header.lines))
-        if any(line.Actioned for line in header.lines):
-            return Unclear(f"RMA {header_id} is actioned in part")
-        return Absent()
+    def header(self, intent: Intent, header_id: int) -> RmaHeader | None:
+        """It, among those of the order."""
+        return _one_of(self.linnworks.rma_headers(intent.payload["order_id"]), header_id)
 
     def confirmed(
         self,
@@ -232,12 +219,11 @@ class Action(Write):
         now: datetime,
     ) -> None:
         """The units stand in stock: at their location, or written off there."""
-        posted: list[dict[str, Any]] = []
-        for line in evidence["lines"]:
-            at = _instant(line["actioned_at"]) if evidence.get("adopted") else None
-            posted.append({**line, "at": at or now})
         moved = t.stock_adjustments.c
-        for line in posted:
+        for line in evidence["lines"]:
+            done_at = None
+            if evidence.get("adopted"):
+                done_at = instant(line["actioned_at"], "ActionRMABooking", "ActionedDate")
             connection.execute(
                 sa.update(t.stock_adjustments)
                 .where(
@@ -249,7 +235,7 @@ class Action(Write):
                 )
                 .values(
                     state="posted",
-                    posted_at=line["at"],
+                    posted_at=done_at or now,
                     rma_header_id=evidence["header_id"],
                     rma_row_id=line["rma_row_id"],
                     note="",
@@ -370,13 +356,3 @@ def _related_rows(
         if above in wanted:
             related.add(row)
     return related
-
-
-def _instant(text: str | None) -> datetime | None:
-    if not text:
-        return None
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ContractBroken("ActionRMABooking", "ActionedDate is no date") from error
-    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)

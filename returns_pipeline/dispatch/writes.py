@@ -8,14 +8,14 @@ order in which these are asked (``protocol``), which is the same for every kind.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 import sqlalchemy as sa
 
-from returns_pipeline.clients.linnworks import Linnworks
+from returns_pipeline.clients.linnworks import Linnworks, RefundHeader, RmaHeader
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.engine import reading
 from returns_pipeline.storage.outbox import Intent
@@ -156,3 +156,38 @@ class Write(ABC):
             msg = f"{intent.intent_key} was claimed before {intent.depends_on} was confirmed"
             raise AssertionError(msg)
         return Earlier(evidence, sent_at)
+
+
+class Action(Write):
+    """Carrying out what an earlier intent made: how far that got shows the same way for all."""
+
+    noun: ClassVar[str]  # what it carries out, as a person knows it
+    proof: ClassVar[Callable[..., dict[str, Any]]]  # of a header id and its lines
+
+    @abstractmethod
+    def header(self, intent: Intent, header_id: int) -> RmaHeader | RefundHeader | None:
+        """What Linnworks shows of it now; ``None``: it is not there any more.
+
+        Raises:
+            VendorError: When that could not be read.
+        """
+
+    def done_by_others(self, intent: Intent) -> Adopt | None:
+        """Carried out between our making it, or our look, and our call."""
+        header_id = self.earlier(intent).evidence["header_id"]
+        header = self.header(intent, header_id)
+        if header is None or not header.is_actioned:
+            return None
+        return Adopt(self.proof(header_id, header.lines, adopted=True))
+
+    def read_back(self, intent: Intent) -> Applied | Absent | Unclear:
+        """Actioned or not: the header says."""
+        header_id = self.earlier(intent).evidence["header_id"]
+        header = self.header(intent, header_id)
+        if header is None:
+            return Unclear(f"{self.noun} {header_id} is not there any more")
+        if header.is_actioned:
+            return Applied(self.proof(header_id, header.lines))
+        if any(line.Actioned for line in header.lines):
+            return Unclear(f"{self.noun} {header_id} is actioned in part")
+        return Absent()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from returns_pipeline.domain.model import (
@@ -93,7 +93,7 @@ def booking_lines(adjustments: Sequence[StockAdjustment]) -> list[BookingLine]:
             location_id=location_id,
             quantity=len(keys),
             scrap_quantity=len(keys) * scrap,
-            reason=f"Happy Returns {_digest(sorted(keys))}",
+            reason=f"Happy Returns {digest(keys)}",
             adjustment_keys=tuple(sorted(keys)),
         )
         for (row_id, location_id, scrap), keys in sorted(grouped.items())
@@ -102,8 +102,9 @@ def booking_lines(adjustments: Sequence[StockAdjustment]) -> list[BookingLine]:
 
 def booking_reference(order_num_id: int, adjustment_keys: Sequence[str]) -> str:
     """The RMA's reference: the order's number and what is in it, at most 30 characters."""
-    return f"HR-{order_num_id}-{_digest(sorted(adjustment_keys))}"
+    return f"HR-{order_num_id}-{digest(adjustment_keys)}"
 
 
-def _digest(parts: Sequence[str]) -> str:
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12].upper()
+def digest(keys: Iterable[str]) -> str:
+    """Twelve characters made from keys, in whatever order they come."""
+    return hashlib.sha256("\n".join(sorted(keys)).encode()).hexdigest()[:12].upper()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -179,10 +179,18 @@ def _waiting_money(connection: sa.Connection, rt: Runtime, now: datetime) -> Rai
         )
 
 
-def _money_of_others(connection: sa.Connection, rt: Runtime, now: datetime) -> Raised:
+def _not_back(connection: sa.Connection, rt: Runtime, now: datetime) -> Raised:
+    """Goods that are not back, and what others have paid for them meanwhile."""
+    sent = early_money.sent_by_others(connection)
+    yield from _money_of_others(connection, rt, now, sent)
+    yield from _on_the_way(connection, rt, now, sent)
+
+
+def _money_of_others(
+    connection: sa.Connection, rt: Runtime, now: datetime, sent: Sequence[early_money.SentByOthers]
+) -> Raised:
     """Sent by somebody else for goods that are not back; or made and not sent."""
     edges = rt.policy.ages.refunded_not_received
-    sent = early_money.sent_by_others(connection)
     open_gates = _open_refund_gates(connection, [one.unit_key for one in sent])
     for one in sent:
         age = now - one.sent_at
@@ -224,7 +232,9 @@ def _open_refund_gates(connection: sa.Connection, units: list[str]) -> set[str]:
     return {row.unit_key for row in records.in_chunks(connection, query, gates.unit_key, units)}
 
 
-def _on_the_way(connection: sa.Connection, rt: Runtime, now: datetime) -> Raised:
+def _on_the_way(
+    connection: sa.Connection, rt: Runtime, now: datetime, sent: Sequence[early_money.SentByOthers]
+) -> Raised:
     """Handed over, approved perhaps, and not in the warehouse after its time."""
     items, due = t.return_items.c, t.refunds_due.c
     last = sa.func.coalesce(items.departed_at, items.approved_at, items.dropped_off_at)
@@ -235,7 +245,7 @@ def _on_the_way(connection: sa.Connection, rt: Runtime, now: datetime) -> Raised
         .where(items.stage.in_(("dropped_off", "approved", "departed")))
         .where(due.unit_key.is_(None))
     )
-    refunded = {one.unit_key: one.sent_at for one in early_money.sent_by_others(connection)}
+    refunded = {one.unit_key: one.sent_at for one in sent}
     old = now - rt.policy.ages.refunded_not_received[0]
     for row in connection.execute(query):
         sent_at = refunded.get(row.unit_key)
@@ -397,8 +407,7 @@ _PREDICATES: tuple[Callable[[sa.Connection, Runtime, datetime], Raised], ...] = 
     _unread_fields,
     _unknown_fields,
     _waiting_money,
-    _money_of_others,
-    _on_the_way,
+    _not_back,
     _ended,
     _acting,
     _held_rows,

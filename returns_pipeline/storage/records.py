@@ -264,11 +264,6 @@ def in_chunks(
         yield from connection.execute(query, {"listed": part}).all()
 
 
-def mappings(connection: sa.Connection, query: Select) -> list[Mapping[str, Any]]:
-    """The rows of a query, each by column name."""
-    return [row._asdict() for row in connection.execute(query)]
-
-
 # --- orders -----------------------------------------------------------------------
 
 _ORDER = (

@@ -219,11 +219,6 @@ def test_rows_are_grouped_by_their_unit(engine: sa.Engine) -> None:
         found = records.rows_of(connection, t.gates, ["u", "v"])
         assert sorted(row["gate"] for row in found["u"]) == ["refund", "stock"]
         assert found["v"] == []
-        query = sa.select(t.gates.c.gate, t.gates.c.is_cleared).order_by(t.gates.c.gate)
-        assert records.mappings(connection, query) == [
-            {"gate": "refund", "is_cleared": True},
-            {"gate": "stock", "is_cleared": True},
-        ]
 
 
 # --- watermarks -------------------------------------------------------------------

@@ -23,6 +23,7 @@ from returns_pipeline.clients.linnworks.answers import (
     StockChange,
     StockLevel,
     StockLocation,
+    instant,
 )
 from returns_pipeline.clients.linnworks.reads import Reads
 from returns_pipeline.clients.linnworks.session import recognise
@@ -48,5 +49,6 @@ __all__ = [
     "StockChange",
     "StockLevel",
     "StockLocation",
+    "instant",
     "recognise",
 ]

@@ -8,10 +8,13 @@ an answer (``writes``).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Generic, TypeVar
 
 import msgspec
+
+from returns_pipeline.clients.transport import ContractBroken
 
 SearchRow = TypeVar("SearchRow")
 
@@ -416,3 +419,18 @@ class MadeRefund:
     header_id: int
     reference: str
     lines: tuple[RefundLine, ...]
+
+
+def instant(text: str | None, method: str, name: str) -> datetime | None:
+    """An instant as Linnworks prints it, aware UTC; some are printed without an offset.
+
+    Raises:
+        ContractBroken: When the text is no date.
+    """
+    if not text:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ContractBroken(method, f"{name} is no date") from error
+    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
