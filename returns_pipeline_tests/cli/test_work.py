@@ -209,7 +209,7 @@ def test_the_demo_tells_what_happened_and_leaves_the_vendors_for_the_ui(
     with monkeypatch.context() as variables:
         for name in (*demo.variables(), "RETURNS_NOW"):
             variables.setenv(name, "overridden")
-        monkeypatch.setenv("RETURNS_LINNWORKS_RATE_SHARE", "0")
+        variables.setenv("RETURNS_LINNWORKS_RATE_SHARE", "0")
         answer = command("demo", "--json", DAGSTER_HOME=str(tmp_path / "home"))
     assert answer.code == 0, answer.err
     told = is_document(answer)
