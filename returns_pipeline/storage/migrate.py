@@ -60,6 +60,11 @@ def require_current(engine: sa.Engine) -> None:
         DatabaseUnusable: Naming the remedy.
     """
     head = _head()
+    path = engine.url.database if engine.dialect.name == "sqlite" else None
+    # Only looking must not leave a file: SQLite makes one of what it opens.
+    if path and path != ":memory:" and not path.startswith("file:") and not Path(path).exists():
+        msg = f"there is no database {named(engine.url)}: run `returns-pipeline db upgrade`"
+        raise DatabaseUnusable(msg)
     with usable(engine), reading(engine) as connection:
         current = MigrationContext.configure(connection).get_current_revision()
     if current != head:

@@ -125,6 +125,15 @@ def test_an_upgrade_waits_for_one_that_is_under_way(empty_postgres_url: str) -> 
     engine.dispose()
 
 
+def test_looking_at_a_file_that_is_not_there_makes_none(tmp_path: Path) -> None:
+    path = tmp_path / "returns.sqlite"
+    engine = connect(f"sqlite:///{path}")
+    with pytest.raises(DatabaseUnusable, match=r"there is no database .*db upgrade"):
+        require_current(engine)
+    assert list(tmp_path.iterdir()) == []
+    engine.dispose()
+
+
 def test_a_failing_migration_leaves_nothing_behind(
     empty: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,6 +169,8 @@ def test_a_version_nobody_here_knows_is_refused(engine: sa.Engine) -> None:
 
 
 def test_a_database_without_tables_names_the_command_that_makes_them(empty: sa.Engine) -> None:
+    with empty.begin() as connection:
+        connection.execute(sa.text("SELECT 1"))  # SQLite makes the file
     with pytest.raises(DatabaseUnusable, match="no tables yet: run `returns-pipeline db upgrade`"):
         require_current(empty)
 
