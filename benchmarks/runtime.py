@@ -1,4 +1,4 @@
-"""A ``Runtime`` of the pipeline for a measurement: its database, its vendors, no pacing."""
+"""A ``Runtime`` of the pipeline for a measurement: its database, its vendors, unpaced unless asked."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ def runtime(
     paced: bool = False,
     now: str = "2026-10-03T12:00:00Z",
     policy: str = "",
+    share: str | None = "0",
 ) -> Runtime:
-    """The pipeline as an operator would set it up, at a standing clock."""
+    """The pipeline as an operator would set it up, at a standing clock.
+
+    ``share``: of Linnworks' limits; ``None`` leaves the program its default.
+    """
     environ = {
         "RETURNS_DATABASE_URL": database_url,
         "RETURNS_MODE": "live" if live else "shadow",
         "RETURNS_NOW": now,
         "RETURNS_POLICY": policy,
-        "RETURNS_LINNWORKS_RATE_SHARE": "0",
         # Unpaced, a run asks for every order it watches; so fast, it is only rationed.
         "RETURNS_HAPPY_RETURNS_RATE": "1000" if paced else "0",
         "HAPPY_RETURNS_BASE_URL": happy_returns,
@@ -36,4 +39,6 @@ def runtime(
         "LINNWORKS_APPLICATION_SECRET": "22222222-2222-4222-8222-222222222222",
         "LINNWORKS_TOKEN": "33333333-3333-4333-8333-333333333333",
     }
+    if share is not None:
+        environ["RETURNS_LINNWORKS_RATE_SHARE"] = share
     return Runtime(load(environ), run_id="bench")

@@ -36,7 +36,7 @@ def test_with_credentials_alone_the_program_watches_and_posts_nothing(read: Load
     assert found.linnworks is not None
     assert found.linnworks.auth_url == "https://api.linnworks.net"
     assert found.linnworks.v2_url is None
-    assert found.linnworks.rate_share == 0.8
+    assert found.linnworks.rate_share == 0.95
     assert found.webhook_secret is None
 
 

@@ -82,7 +82,7 @@ class Account:
         token: str,
         *,
         v2_url: str | None = None,
-        rate_share: float = 0.8,
+        rate_share: float,
         timeout: tuple[float, float] = (5.0, 90.0),
         patience: Patience | None = None,
         sleep: Callable[[float], None] = _sleep,
