@@ -1,4 +1,4 @@
-"""A ``Runtime`` of the pipeline for a measurement: its database, its vendors, unpaced unless asked."""
+"""A ``Runtime`` for a measurement: its database, its vendors, unpaced unless asked."""
 
 from __future__ import annotations
 

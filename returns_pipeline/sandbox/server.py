@@ -2,7 +2,8 @@
 
 What belongs to both vendors is here; their paths and rules are in ``linnworks`` and
 ``happy_returns``. Faults act on the socket, so that a client meets what it would meet in
-life: a connection lost before or after the effect, a body cut short, garbage.
+life: a connection lost before or after the effect, an effect that comes after the client
+has given up, a body cut short, garbage.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeVar, cast
 from urllib.parse import parse_qs, urlsplit
@@ -80,12 +81,27 @@ def json_response(document: object, status: int = 200) -> Response:
 
 
 PAGING = frozenset({"looping_cursor", "duplicate_page"})
-BEFORE = frozenset({"lost_before", "http_500_before", "http_429", "http_401", "redirect_307"})
-KINDS = (
-    BEFORE
-    | PAGING
-    | {"lost_after", "reset", "cut_body", "slow", "garbage", "empty", "http_500_after"}
+BEFORE = frozenset(
+    {
+        *("lost_before", "reset_before", "silent", "late"),
+        *("http_500_before", "http_429", "http_401", "redirect_307"),
+    }
 )
+ANSWERED = frozenset({"slow", "stale"})  # as it should be, but late, or for the last time
+AFTER = frozenset(
+    {"lost_after", "reset", "unanswered", "cut_body", "garbage", "empty", "http_500_after"}
+)
+KINDS = BEFORE | PAGING | ANSWERED | AFTER
+"""What can happen to a request.
+
+Before its effect: ``lost_before``, ``reset_before`` (the connection ends, orderly or by a
+reset), ``silent`` (never an answer), ``late`` (no answer, and the effect ``seconds`` later by
+the sandbox's clock), ``http_500_before``, ``http_429`` (wait ``seconds``), ``http_401``,
+``redirect_307``. After it: ``lost_after``, ``reset``, ``unanswered``, ``cut_body``,
+``garbage``, ``empty``, ``http_500_after``. Answered: ``slow`` (after ``seconds``), ``stale``
+(and then the connection is closed unannounced); pages are spoilt by ``looping_cursor`` and
+``duplicate_page``.
+"""
 
 
 def cut_page(
@@ -122,6 +138,7 @@ class Faults:
         """None yet."""
         self._lock = threading.Lock()
         self._waiting: list[Fault] = []
+        self._late: list[tuple[datetime, Request]] = []
         self.struck: Counter[str] = Counter()
 
     def add(
@@ -158,6 +175,18 @@ class Faults:
                 self.struck[f"{method}:{fault.kind}"] += 1
                 return fault
         return None
+
+    def postpone(self, request: Request, until: datetime) -> None:
+        """Keep a request whose client gives up on it; it is carried out all the same."""
+        with self._lock:
+            self._late.append((until, request))
+
+    def due(self, now: datetime) -> list[Request]:
+        """The postponed requests whose time has come, each told once, in their order."""
+        with self._lock:
+            found = sorted((late for late in self._late if late[0] <= now), key=lambda one: one[0])
+            self._late = [late for late in self._late if late[0] > now]
+        return [request for _, request in found]
 
 
 class MinuteLimit:
@@ -284,6 +313,9 @@ class _Handler(BaseHTTPRequestHandler):
             cast("Mapping[str, str]", self.headers),
             self.rfile.read(length),
         )
+        # Nobody can tell whether it was done at its time or at the next request after it.
+        for late in self.vendor.faults.due(self.clock.now()):
+            self.vendor.handle(late)
         if parts.path.startswith("/_sandbox/"):
             try:
                 self._send(self._control(request))
@@ -295,7 +327,7 @@ class _Handler(BaseHTTPRequestHandler):
         vendor.calls[method] += 1
         fault = vendor.faults.take(method)
         if fault is not None and fault.kind in BEFORE:
-            self._strike_before(fault)
+            self._strike_before(fault, request)
             return
         if fault is not None and fault.kind == "slow":
             time.sleep(fault.seconds)
@@ -303,14 +335,23 @@ class _Handler(BaseHTTPRequestHandler):
             request = replace(request, disturbance=fault.kind)
         refused = vendor.over_limit(method)
         response = refused or vendor.handle(request)
-        if fault is None or fault.kind == "slow" or fault.kind in PAGING:
+        if fault is None or fault.kind in ANSWERED | PAGING:
             self._send(response)
+            if fault is not None and fault.kind == "stale":
+                self._drop()
         else:
             self._strike_after(fault, response)
 
-    def _strike_before(self, fault: Fault) -> None:
+    def _strike_before(self, fault: Fault, request: Request) -> None:
         if fault.kind == "lost_before":
             self._drop()
+        elif fault.kind == "reset_before":
+            self._reset()
+        elif fault.kind in {"silent", "late"}:
+            if fault.kind == "late":
+                until = self.clock.now() + timedelta(seconds=fault.seconds)
+                self.vendor.faults.postpone(request, until)
+            self._say_nothing()
         elif fault.kind == "http_500_before":
             self._send(Response(500, b"<html>Internal Server Error</html>", "text/html"))
         elif fault.kind == "http_429":
@@ -324,10 +365,9 @@ class _Handler(BaseHTTPRequestHandler):
         if fault.kind == "lost_after":
             self._drop()
         elif fault.kind == "reset":
-            # Linger 0 and no shutdown: the peer sees a reset instead of an orderly end.
-            self.close_connection = True
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            os.close(self.connection.detach())
+            self._reset()
+        elif fault.kind == "unanswered":
+            self._say_nothing()
         elif fault.kind == "cut_body":
             self.send_response(response.status)
             self.send_header("Content-Type", response.content_type)
@@ -341,6 +381,17 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(Response(200))
         else:
             self._send(Response(500, b"<html>Internal Server Error</html>", "text/html"))
+
+    def _reset(self) -> None:
+        # Linger 0 and no shutdown: the peer sees a reset instead of an orderly end.
+        self.close_connection = True
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        os.close(self.connection.detach())
+
+    def _say_nothing(self) -> None:
+        """Keep the connection without a word until the client has given up."""
+        self.close_connection = True
+        self.rfile.read(1)
 
     def _drop(self) -> None:
         self.close_connection = True

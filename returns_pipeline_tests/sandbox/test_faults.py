@@ -1,5 +1,8 @@
 """Faults on demand: what a client meets, and what has happened nevertheless."""
 
+import http.client
+import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -23,10 +26,26 @@ def _fault(sandbox: Sandbox, method: str, kind: str, **more: Any) -> None:
     vendor.faults.add(method, kind, **more)
 
 
+def _book(caller: LinnworksCaller, timeout: float) -> requests.Response:
+    [order] = caller.sandbox.world.orders
+    item = {
+        "OrderItemRowId": order.lines[0].row_id,
+        "ReturnLocation": caller.sandbox.linnworks.location_id("HR Restock"),
+        "ReturnQuantity": 1,
+    }
+    return caller.http.post(
+        f"{caller.sandbox.linnworks_server.url}/api/ReturnsRefunds/{BOOK}",
+        json={"request": {"OrderId": order.id, "ReturnItems": [item]}},
+        allow_redirects=False,
+        timeout=timeout,
+    )
+
+
 @pytest.mark.parametrize(
     ("kind", "effects"),
     [
         ("lost_before", 0),
+        ("reset_before", 0),
         ("lost_after", 1),
         ("reset", 1),
         ("cut_body", 1),
@@ -48,6 +67,48 @@ def test_a_lost_connection_tells_nothing_of_the_effect(
 
 
 @pytest.mark.parametrize(
+    ("kind", "at_once", "in_the_end"), [("silent", 0, 0), ("unanswered", 1, 1), ("late", 0, 1)]
+)
+def test_a_client_that_gives_up_does_not_know_what_comes_of_it(
+    open_case: Open, kind: str, at_once: int, in_the_end: int
+) -> None:
+    sandbox = open_case("received_saleable")
+    caller = LinnworksCaller(sandbox)
+    [order] = sandbox.world.orders
+    began = sandbox.clock.now()
+    _fault(sandbox, BOOK, kind, seconds=60)
+
+    with pytest.raises(requests.ReadTimeout):
+        _book(caller, timeout=0.1)
+
+    def booked(after: int) -> int:
+        sandbox.clock.set(began + timedelta(seconds=after))
+        return len(caller.returns("GetRMAHeadersByOrderId", OrderId=order.id)["RMAHeaders"])
+
+    assert [booked(0), booked(59)] == [at_once, at_once]
+    assert [booked(60), booked(120)] == [in_the_end, in_the_end]
+
+
+def test_a_stale_connection_has_answered_whole_and_is_closed_without_a_word(
+    open_case: Open,
+) -> None:
+    sandbox = open_case("received_saleable")
+    _fault(sandbox, "GetStockLocations", "stale")
+    path = "/api/Inventory/GetStockLocations"
+    token = LinnworksCaller(sandbox).http.headers["Authorization"]
+    port = sandbox.linnworks_server.url.rpartition(":")[2]
+    connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=10)
+
+    connection.request("GET", path, headers={"Authorization": token})
+    answer = connection.getresponse()
+
+    assert len(json.loads(answer.read())) == len(sandbox.world.locations)
+    assert answer.getheader("Connection") is None
+    assert connection.sock.recv(1) == b""
+    connection.close()
+
+
+@pytest.mark.parametrize(
     ("kind", "status", "effects"),
     [
         ("http_500_before", 500, 0),
@@ -63,21 +124,9 @@ def test_a_bad_answer_comes_before_or_after_the_effect(
     open_case: Open, kind: str, status: int, effects: int
 ) -> None:
     sandbox = open_case("received_saleable")
-    caller = LinnworksCaller(sandbox)
-    [order] = sandbox.world.orders
     _fault(sandbox, BOOK, kind)
-    item = {
-        "OrderItemRowId": order.lines[0].row_id,
-        "ReturnLocation": sandbox.linnworks.location_id("HR Restock"),
-        "ReturnQuantity": 1,
-    }
 
-    answer = caller.http.post(
-        f"{sandbox.linnworks_server.url}/api/ReturnsRefunds/{BOOK}",
-        json={"request": {"OrderId": order.id, "ReturnItems": [item]}},
-        allow_redirects=False,
-        timeout=10,
-    )
+    answer = _book(LinnworksCaller(sandbox), timeout=10)
 
     assert answer.status_code == status
     assert len(sandbox.linnworks.rmas) == effects
