@@ -449,11 +449,21 @@ class Transport:
         call: Call,
         decode: Callable[[Answer], T],
         headers: Mapping[str, str] | None = None,
+        *,
+        leaving: Callable[[], None] = lambda: None,
     ) -> T:
         """Send a write, once.
 
+        Args:
+            call: What is sent.
+            decode: Reads its answer.
+            headers: Sent with it.
+            leaving: Called when it is this request's turn, just before it leaves; what it
+                raises keeps it from leaving.
+
         Raises:
-            NotApplied: When no connection came about, so that nothing was sent.
+            NotApplied: When no connection came about, or ``leaving`` raised: nothing was
+                sent.
             Unauthorised, RateLimited, Refused: When the vendor says so; nothing happened.
             OutcomeUnknown: In every other case, whatever it is.
         """
@@ -462,8 +472,8 @@ class Transport:
             # write lost in it would be unknown for nothing.
             self.fresh_connection()
         try:
-            answer = self._exchange(call, headers or {})
-        except RateLimited:
+            answer = self._exchange(call, headers or {}, leaving)
+        except (NotApplied, RateLimited):
             raise
         except Exception as error:  # noqa: BLE001 - what we have never seen is unknown too
             if never_sent(error):
@@ -483,10 +493,21 @@ class Transport:
 
     # --- both
 
-    def _exchange(self, call: Call, headers: Mapping[str, str]) -> Answer:
+    def _exchange(
+        self,
+        call: Call,
+        headers: Mapping[str, str],
+        leaving: Callable[[], None] = lambda: None,
+    ) -> Answer:
         over = self.lanes.lane(call.method).wait(longest=self._patience.budget)
         if over:
             raise RateLimited(call.method, over)
+        try:
+            leaving()
+        except NotApplied:
+            raise
+        except Exception as error:
+            raise NotApplied(call.method, f"not sent: {type(error).__name__}") from error
         self.lanes.count(call.method, write=not call.read)
         session = self._session()
         started = self._monotonic()

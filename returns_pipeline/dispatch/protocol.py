@@ -38,6 +38,8 @@ Clock = Callable[[], datetime]
 
 # Longer than any call may take: connect and read time-outs of the client, and a margin.
 LEASE = timedelta(minutes=5)
+# What was looked at longer ago than this is looked at again before anything is sent.
+_LOOK_HOLDS = timedelta(minutes=1)
 _MAX_TRIES = 5  # of an answer that is always lost; of our own code failing
 _BREAKER = 5
 _PROBE_AFTER = 15.0
@@ -119,6 +121,10 @@ class _Lanes:
         self.fatal = self.fatal or error
         self.until = float("-inf")
         self._over.set()
+
+
+class _Overdue(NotApplied):
+    """The claim ran out, or the look has aged, before it was this request's turn."""
 
 
 class Dispatcher:
@@ -252,6 +258,10 @@ class Dispatcher:
 
     def _carry_out(self, intent: Intent) -> str:
         write = self._writes[intent.kind]
+        if intent.attempt > 1 and self._times(intent, "unsent") >= _MAX_TRIES:
+            why = "its worker died at every try, before anything was sent"
+            self._suspend(intent, write, why)
+            return "suspense"
         try:
             verdict = write.precheck(intent)
         except VendorError as error:
@@ -262,17 +272,10 @@ class Dispatcher:
         except Exception as error:  # noqa: BLE001 (a poisoned item must not stop the others)
             return self._broken(intent, write, type(error).__name__)
         if isinstance(verdict, Adopt):
-            self._confirm(intent, write, verdict.evidence, "adopted")
-            return "adopted"
+            return self._confirm(intent, write, verdict.evidence, "adopted")
         if isinstance(verdict, Hold):
             self._suspend(intent, write, verdict.why, verdict.code)
             return "held"
-        if intent.sent_at is None or self._clock() >= intent.sent_at + LEASE:
-            # The look took longer than the claim holds, or the machine slept: another worker
-            # may have found it unsent and sent it itself.
-            why = "the claim ran out before it was sent"
-            self._move(intent, "ready", step="not_sent", error=why)
-            return "overdue"
         return self._send(intent, write)
 
     def _broken(self, intent: Intent, write: Write, why: str) -> str:
@@ -288,8 +291,25 @@ class Dispatcher:
             return outbox.times(connection, intent.intent_key, steps)
 
     def _send(self, intent: Intent, write: Write) -> str:
+        left = False
+        look_holds = self._clock() + _LOOK_HOLDS
+
+        def leaving() -> None:
+            # Whatever was waited for lies behind: the place in the lane, a new session.
+            nonlocal left
+            now = self._clock()
+            if now >= look_holds or not outbox.leave(
+                self._engine, intent, now=now, lease=LEASE, run_id=self._run_id
+            ):
+                raise _Overdue(intent.kind, "the claim ran out before it was sent")
+            left = True
+
         try:
-            evidence = write.send(intent)
+            with write.linnworks.telling(leaving):
+                evidence = write.send(intent)
+        except _Overdue as error:
+            self._move(intent, "ready", step="not_sent", error=error.detail)
+            return "overdue"
         except Refused as error:
             return self._refused(intent, write, error)
         except RateLimited as error:
@@ -306,14 +326,18 @@ class Dispatcher:
             self._move(intent, "ready", step="not_applied", error=error.detail)
             raise
         except ContractBroken as error:
-            self._move(intent, "unknown", error=error.detail)
+            if left:
+                self._move(intent, "unknown", error=error.detail)
+            else:
+                self._move(intent, "ready", step="not_sent", error=error.detail, wait=True)
             raise
         except Exception as error:  # noqa: BLE001 (what nobody has seen may have been applied)
+            if not left:
+                return self._broken(intent, write, type(error).__name__)
             detail = error.detail if isinstance(error, VendorError) else type(error).__name__
             self._move(intent, "unknown", error=detail)
             return "unknown"
-        self._confirm(intent, write, evidence, "confirmed")
-        return "confirmed"
+        return self._confirm(intent, write, evidence, "confirmed")
 
     def _move(
         self,
@@ -340,22 +364,28 @@ class Dispatcher:
                 not_before=not_before,
             )
 
-    def _confirm(
-        self, intent: Intent, write: Write, evidence: Mapping[str, Any], step: str
-    ) -> None:
+    def _confirm(self, intent: Intent, write: Write, evidence: Mapping[str, Any], step: str) -> str:
         now = self._clock()
-        with self._engine.begin() as connection:
-            held = outbox.move(
-                connection,
-                intent,
-                "confirmed",
-                now=now,
-                run_id=self._run_id,
-                step=step,
-                evidence=evidence,
-            )
-            if held:
-                write.confirmed(connection, intent, evidence, now)
+        try:
+            with self._engine.begin() as connection:
+                held = outbox.move(
+                    connection,
+                    intent,
+                    "confirmed",
+                    now=now,
+                    run_id=self._run_id,
+                    step=step,
+                    evidence=evidence,
+                )
+                if held:
+                    write.confirmed(connection, intent, evidence, now)
+        except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError):
+            raise  # the database is not there: read back by the next run
+        except Exception as error:  # noqa: BLE001 (one that cannot be entered stops no other)
+            why = f"{step}, but it could not be entered: {type(error).__name__}"
+            self._suspend(intent, write, why)
+            return "suspense"
+        return step
 
     def _refused(self, intent: Intent, write: Write, error: Refused) -> str:
         try:
@@ -364,8 +394,7 @@ class Dispatcher:
             self._move(intent, "unknown", error=error.detail)
             return "unknown"
         if done is not None:
-            self._confirm(intent, write, done.evidence, "adopted")
-            return "adopted"
+            return self._confirm(intent, write, done.evidence, "adopted")
         self._refuse(intent, write, error)
         return "refused"
 
@@ -377,6 +406,7 @@ class Dispatcher:
             )
             if held:
                 write.refused(connection, intent, error.detail, now)
+                self._withdraw(connection, intent, now)
 
     def _suspend(self, intent: Intent, write: Write, why: str, code: str = "") -> None:
         now = self._clock()
@@ -386,36 +416,54 @@ class Dispatcher:
             )
             if held:
                 write.suspended(connection, intent, f"{code}: {why}" if code else why, now)
+                self._withdraw(connection, intent, now)
+
+    def _withdraw(self, connection: sa.Connection, intent: Intent, now: datetime) -> None:
+        why = "what it depends on was not done"
+        outbox.withdraw(connection, intent, now=now, run_id=self._run_id, why=why)
 
     # --- the unknown --------------------------------------------------------------
 
     def _read_back(self, kinds: Collection[str], summary: Summary) -> None:
         rested = self._clock() - self._settle
-        for intent in outbox.unknowns(self._engine, kinds, sent_before=rested):
-            if self.stop.is_set():
-                return
-            write = self._writes[intent.kind]
+        waiting = outbox.unknowns(self._engine, kinds, sent_before=rested)
+        if waiting:
+            # Another one first each minute: what cannot be read keeps no other from it for ever.
+            first = int(rested.timestamp() // 60) % len(waiting)
+            waiting = waiting[first:] + waiting[:first]
+        until = self._monotonic() + self._max_seconds
+        failures = 0
+        for intent in waiting:
+            if self.stop.is_set() or self._monotonic() >= until or failures >= _BREAKER:
+                return  # the vendor is not there, or time is up: the next run asks again
             try:
-                found = write.read_back(intent)
+                outcome = self._find_out(intent)
             except (CredentialsRevoked, ContractBroken):
                 raise
+            except VendorError:
+                outcome, failures = "unread", failures + 1
+            except sa.exc.SQLAlchemyError:
+                raise
             except Exception:  # noqa: BLE001 (what cannot be read of one stops no other)
-                summary.outcomes[f"{intent.kind}.unread"] += 1
-                continue  # it stays unknown; the next run asks again
-            if isinstance(found, Applied):
-                self._confirm(intent, write, found.evidence, "found")
-                summary.outcomes[f"{intent.kind}.found"] += 1
-            elif isinstance(found, Absent):
-                lost = self._times(intent, "unknown", "lease")
-                if lost >= _MAX_TRIES:
-                    self._suspend(intent, write, f"its answer was lost {lost} times")
-                    summary.outcomes[f"{intent.kind}.suspense"] += 1
-                    continue
-                self._move(intent, "ready", step="absent")
-                summary.outcomes[f"{intent.kind}.absent"] += 1
-            elif isinstance(found, Unclear):
-                self._suspend(intent, write, found.why)
-                summary.outcomes[f"{intent.kind}.suspense"] += 1
+                outcome = "unread"
+            else:
+                failures = 0
+            summary.outcomes[f"{intent.kind}.{outcome}"] += 1
+
+    def _find_out(self, intent: Intent) -> str:
+        write = self._writes[intent.kind]
+        found = write.read_back(intent)
+        if isinstance(found, Applied):
+            return self._confirm(intent, write, found.evidence, "found")
+        if isinstance(found, Unclear):
+            self._suspend(intent, write, found.why)
+            return "suspense"
+        lost = self._times(intent, "unknown", "lease")
+        if lost >= _MAX_TRIES:
+            self._suspend(intent, write, f"its answer was lost {lost} times")
+            return "suspense"
+        self._move(intent, "ready", step="absent")
+        return "absent"
 
     def _quarantine(self, summary: Summary) -> None:
         """Our own books first: what was altered is never sent."""

@@ -124,22 +124,13 @@ class Creation(Write):
         _set(connection, intent.reference, refund_header_id=evidence["header_id"])
 
     def refused(self, connection: sa.Connection, intent: Intent, why: str, now: datetime) -> None:
-        """Linnworks will not: the refund is somebody's task, the action is withdrawn."""
+        """Linnworks will not: the refund is somebody's task."""
         _set(connection, intent.reference, state="refused", note=why, settled_at=now)
-        self._withdraw(connection, intent, now)
 
     def suspended(self, connection: sa.Connection, intent: Intent, why: str, now: datetime) -> None:
         """A person looks before any money leaves."""
+        del now
         _set(connection, intent.reference, state="held", note=why)
-        self._withdraw(connection, intent, now)
-
-    def _withdraw(self, connection: sa.Connection, intent: Intent, now: datetime) -> None:
-        columns = t.intents.c
-        connection.execute(
-            sa.update(t.intents)
-            .where(columns.intent_key == action_key(intent.reference), columns.state == "ready")
-            .values(state="withdrawn", settled_at=now, error="its refund was not created")
-        )
 
 
 class Action(writes.Action):
@@ -151,10 +142,9 @@ class Action(writes.Action):
 
     def precheck(self, intent: Intent) -> Adopt | Hold | None:
         """Read it, unless it was created by us a moment ago."""
-        created = self.earlier(intent)
-        if created.was_just_made_for(intent):
+        if self.was_just_made(intent):
             return None
-        header_id = created.evidence["header_id"]
+        header_id = self.earlier(intent).header_id
         headers = self.linnworks.refund_headers(intent.payload["order_id"])
         header = _one_of(headers, header_id)
         if header is None:
@@ -168,7 +158,7 @@ class Action(writes.Action):
 
     def send(self, intent: Intent) -> Mapping[str, Any]:
         """Send the money."""
-        header_id = self.earlier(intent).evidence["header_id"]
+        header_id = self.earlier(intent).header_id
         done = self.linnworks.action_refund(intent.payload["order_id"], header_id)
         return _evidence(done.header_id, done.lines)
 

@@ -16,9 +16,17 @@ from typing import Any
 import sqlalchemy as sa
 
 from returns_pipeline.clients.linnworks import RmaHeader, RmaLine, instant
-from returns_pipeline.clients.transport import Unavailable, VendorError
+from returns_pipeline.clients.transport import Refused, Unavailable, VendorError
 from returns_pipeline.dispatch import writes
-from returns_pipeline.dispatch.writes import Absent, Adopt, Applied, Hold, Unclear, Write
+from returns_pipeline.dispatch.writes import (
+    Absent,
+    Adopt,
+    Applied,
+    Hold,
+    Unclear,
+    Write,
+    in_part,
+)
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.engine import reading
 from returns_pipeline.storage.outbox import Intent
@@ -139,6 +147,8 @@ class Booking(Write):
         for header in surplus:
             try:
                 self.linnworks.delete_rma(header.RMAHeaderId)
+            except Refused as error:
+                return Unclear(f"RMA {header.RMAHeaderId} is surplus and stays: {error.detail}")
             except VendorError as error:
                 # Whether it went is seen at the next reading back; nothing was moved.
                 raise Unavailable("DeleteRMA", error.detail) from error
@@ -160,14 +170,9 @@ class Booking(Write):
         )
 
     def refused(self, connection: sa.Connection, intent: Intent, why: str, now: datetime) -> None:
-        """Hold its units; an action that waits for it is withdrawn."""
+        """Hold its units."""
+        del now
         _hold_adjustments(connection, intent.reference, why)
-        intents = t.intents.c
-        connection.execute(
-            sa.update(t.intents)
-            .where(intents.intent_key == action_key(intent.reference), intents.state == "ready")
-            .values(state="withdrawn", settled_at=now, error="its booking was not made")
-        )
 
 
 class Action(writes.Action):
@@ -179,16 +184,17 @@ class Action(writes.Action):
 
     def precheck(self, intent: Intent) -> Adopt | Hold | None:
         """Read the header, unless it was booked by us a moment ago."""
-        booking = self.earlier(intent)
-        if booking.was_just_made_for(intent):
+        if self.was_just_made(intent):
             return None
-        header_id = booking.evidence["header_id"]
+        header_id = self.earlier(intent).header_id
         headers = self.linnworks.rma_headers(intent.payload["order_id"])
         header = _one_of(headers, header_id)
         if header is None:
             return Hold(f"RMA {header_id} is not there any more", "LINNWORKS_CANNOT_RETURN")
         if header.is_actioned:
             return Adopt(_evidence(header_id, header.lines, adopted=True))
+        if in_part(header):
+            return Hold(f"RMA {header_id} is actioned in part", "LINNWORKS_CANNOT_RETURN")
         if _shown(header.lines) != _asked(intent.payload["lines"]):
             return Hold(f"RMA {header_id} was changed before it was actioned", "WRONG_LOCATION")
         others = _of_others(self.engine, intent, headers)
@@ -203,7 +209,7 @@ class Action(writes.Action):
 
     def send(self, intent: Intent) -> Mapping[str, Any]:
         """Action it."""
-        header_id = self.earlier(intent).evidence["header_id"]
+        header_id = self.earlier(intent).header_id
         done = self.linnworks.action_rma_booking(intent.payload["order_id"], header_id)
         return _evidence(header_id, done.lines, refund_header_id=done.refund_header_id)
 

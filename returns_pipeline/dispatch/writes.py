@@ -55,26 +55,23 @@ class Unclear:
     why: str
 
 
-# Between making something and actioning it somebody may change it. In one run that is seconds.
-_TRUSTED_FOR = timedelta(minutes=10)
+# Between making something and actioning it somebody may act too. So soon after we made it
+# nobody has found it yet; later everything of the order is looked at.
+_NOBODY_YET = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """What proved the intent that another depends on, and when it was sent."""
+    """The confirmed intent that another depends on."""
 
+    payload: Mapping[str, Any]
     evidence: Mapping[str, Any]
-    sent_at: datetime | None
 
-    def was_just_made_for(self, intent: Intent) -> bool:
-        """Whether we made it ourselves a moment ago, and this is the first try since."""
-        return (
-            intent.attempt == 1
-            and not self.evidence.get("adopted")
-            and self.sent_at is not None
-            and intent.sent_at is not None
-            and intent.sent_at - self.sent_at < _TRUSTED_FOR
-        )
+    @property
+    def header_id(self) -> int:
+        """What it made, or found made."""
+        found: int = self.evidence["header_id"]
+        return found
 
 
 class Write(ABC):
@@ -103,7 +100,7 @@ class Write(ABC):
 
     @abstractmethod
     def send(self, intent: Intent) -> Mapping[str, Any]:
-        """Do it, once; gives the evidence.
+        """Do it, once, by one write of ``linnworks``; gives the evidence.
 
         Raises:
             VendorError: Typed by what is known of its fate.
@@ -144,25 +141,47 @@ class Write(ABC):
         """Enter that a person must look; ``why`` may begin with an exception's code."""
         self.refused(connection, intent, why, now)
 
-    def earlier(self, intent: Intent) -> Earlier:
-        """The confirmed intent that this one depends on."""
-        columns = t.intents.c
-        query = sa.select(columns.evidence, columns.sent_at).where(
-            columns.intent_key == intent.depends_on
-        )
-        with reading(self.engine) as connection:
-            evidence, sent_at = connection.execute(query).one()
-        if not evidence:
-            msg = f"{intent.intent_key} was claimed before {intent.depends_on} was confirmed"
-            raise AssertionError(msg)
-        return Earlier(evidence, sent_at)
-
 
 class Action(Write):
     """Carrying out what an earlier intent made: how far that got shows the same way for all."""
 
     noun: ClassVar[str]  # what it carries out, as a person knows it
     proof: ClassVar[Callable[..., dict[str, Any]]]  # of a header id and its lines
+
+    def earlier(self, intent: Intent) -> Earlier:
+        """The confirmed intent that this one depends on."""
+        columns = t.intents.c
+        query = sa.select(columns.payload, columns.evidence).where(
+            columns.intent_key == intent.depends_on
+        )
+        with reading(self.engine) as connection:
+            payload, evidence = connection.execute(query).one()
+        if not evidence:
+            msg = f"{intent.intent_key} was claimed before {intent.depends_on} was confirmed"
+            raise AssertionError(msg)
+        return Earlier(payload, evidence)
+
+    def was_just_made(self, intent: Intent) -> bool:
+        """Whether this very run made it, a moment ago, and has not tried to action it yet.
+
+        Our own record proves it: the answer that confirmed it, not a reading back and not an
+        adoption, and the claim of its action.
+        """
+        if intent.attempt > 1:
+            return False
+        made, claimed = t.attempts.alias("made").c, t.attempts.alias("claimed").c
+        query = sa.select(made.at, claimed.at).where(
+            made.intent_key == intent.depends_on,
+            made.step == "confirmed",
+            claimed.intent_key == intent.intent_key,
+            claimed.step == "claimed",
+            claimed.run_id == made.run_id,
+        )
+        with reading(self.engine) as connection:
+            return any(
+                timedelta() <= began - done < _NOBODY_YET
+                for done, began in connection.execute(query)
+            )
 
     @abstractmethod
     def header(self, intent: Intent, header_id: int) -> RmaHeader | RefundHeader | None:
@@ -174,7 +193,7 @@ class Action(Write):
 
     def done_by_others(self, intent: Intent) -> Adopt | None:
         """Carried out between our making it, or our look, and our call."""
-        header_id = self.earlier(intent).evidence["header_id"]
+        header_id = self.earlier(intent).header_id
         header = self.header(intent, header_id)
         if header is None or not header.is_actioned:
             return None
@@ -182,12 +201,17 @@ class Action(Write):
 
     def read_back(self, intent: Intent) -> Applied | Absent | Unclear:
         """Actioned or not: the header says."""
-        header_id = self.earlier(intent).evidence["header_id"]
+        header_id = self.earlier(intent).header_id
         header = self.header(intent, header_id)
         if header is None:
             return Unclear(f"{self.noun} {header_id} is not there any more")
         if header.is_actioned:
             return Applied(self.proof(header_id, header.lines))
-        if any(line.Actioned for line in header.lines):
+        if in_part(header):
             return Unclear(f"{self.noun} {header_id} is actioned in part")
         return Absent()
+
+
+def in_part(header: RmaHeader | RefundHeader) -> bool:
+    """Whether some of its lines were actioned and others not: actioning it might repeat them."""
+    return not header.is_actioned and any(line.Actioned for line in header.lines)

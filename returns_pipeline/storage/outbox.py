@@ -2,7 +2,7 @@
 
 An intent is committed before anything is sent for it. States and arrows::
 
-    ready -> sending -> confirmed | refused | unknown | ready (surely not applied)
+    ready -> sending -> confirmed | refused | suspense | unknown | ready (surely not applied)
     unknown -> confirmed (found there) | ready (proven absent) | suspense (a person)
     ready | suspense -> confirmed (somebody else did it) | refused | withdrawn
 
@@ -199,6 +199,49 @@ def _claiming(dialect: str) -> sa.Executable:
     )
 
 
+def leave(
+    engine: sa.Engine, intent: Intent, *, now: datetime, lease: timedelta, run_id: str
+) -> bool:
+    """Note that the request for a claimed intent leaves now; committed before it does.
+
+    The settle time counts from here, and so does the claim's term anew.
+
+    Returns:
+        Whether the claim still holds. If not, nothing may be sent: another worker may have
+        found it unsent, and have sent it itself.
+    """
+    columns = t.intents.c
+    with engine.begin() as connection:
+        changed = connection.execute(
+            sa.update(t.intents)
+            .where(
+                columns.intent_key == intent.intent_key,
+                columns.state == "sending",
+                columns.attempt == intent.attempt,
+                columns.lease_until > now,
+            )
+            .values(sent_at=now, lease_until=now + lease)
+        )
+        if changed.rowcount != 1:
+            return False
+        _note(connection, intent, "left", now, run_id, "")
+    return True
+
+
+def withdraw(
+    connection: sa.Connection, needed: Intent, *, now: datetime, run_id: str, why: str
+) -> None:
+    """Withdraw what waits for an intent that will not be done."""
+    columns = t.intents.c
+    query: Select = (
+        sa.select(*_COLUMNS)
+        .where(columns.depends_on == needed.intent_key, columns.state == "ready")
+        .where(columns.subject == needed.subject)  # the index
+    )
+    for row in connection.execute(query).all():
+        move(connection, Intent(*row), "withdrawn", now=now, run_id=run_id, error=why)
+
+
 def move(
     connection: sa.Connection,
     intent: Intent,
@@ -256,7 +299,10 @@ def _note(
 
 
 def expire_leases(engine: sa.Engine, *, now: datetime, run_id: str) -> int:
-    """Claims whose term has passed are unknown: their worker may have sent before it died."""
+    """Take back claims whose term has passed: their worker is dead.
+
+    What had left is unknown. What had not cannot leave any more (``leave``): it is ready.
+    """
     columns = t.intents.c
     query: Select = sa.select(*_COLUMNS).where(
         columns.state == "sending", columns.lease_until <= now, _unsettled(t.intents)
@@ -264,8 +310,11 @@ def expire_leases(engine: sa.Engine, *, now: datetime, run_id: str) -> int:
     with engine.begin() as connection:
         found = [Intent(*row) for row in connection.execute(query)]
         for intent in found:
-            why = "the claim ran out; it may have been sent"
-            move(connection, intent, "unknown", now=now, run_id=run_id, step="lease", error=why)
+            if times(connection, intent.intent_key, ("left",), attempt=intent.attempt):
+                state, step, why = "unknown", "lease", "the claim ran out; it may have been sent"
+            else:
+                state, step, why = "ready", "unsent", "the claim ran out before it was sent"
+            move(connection, intent, state, now=now, run_id=run_id, step=step, error=why)
     return len(found)
 
 
@@ -282,10 +331,14 @@ def unknowns(engine: sa.Engine, kinds: Collection[str], *, sent_before: datetime
         return [Intent(*row) for row in connection.execute(query)]
 
 
-def times(connection: sa.Connection, key: str, steps: Collection[str]) -> int:
-    """How often an intent has taken one of these steps."""
+def times(
+    connection: sa.Connection, key: str, steps: Collection[str], *, attempt: int | None = None
+) -> int:
+    """How often an intent has taken one of these steps, in one attempt or in all."""
     columns = t.attempts.c
     query = sa.select(sa.func.count()).where(columns.intent_key == key, columns.step.in_(steps))
+    if attempt is not None:
+        query = query.where(columns.attempt == attempt)
     return connection.execute(query).scalar_one()
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from time import monotonic as _monotonic
 from time import sleep as _sleep
 from typing import Any, TypeVar
@@ -108,6 +109,7 @@ class Account:
         self._lock = threading.Lock()
         self._session: Session | None = None
         self._v1 = self._v2 = self._auth  # until the session names them
+        self._told = threading.local()
 
     def _transport(self, base_url: str) -> Transport:
         host = (urlsplit(base_url).hostname or "").lower()
@@ -142,6 +144,19 @@ class Account:
     def fresh_connection(self) -> None:
         """Begin the next call of this thread on a new connection."""
         self._v1.fresh_connection()
+
+    @contextmanager
+    def telling(self, leaving: Callable[[], None]) -> Iterator[None]:
+        """Call ``leaving`` just before each write that this thread sends meanwhile.
+
+        After its place in the lane has come, and again before it is repeated with a new
+        session; what ``leaving`` raises keeps the write from being sent.
+        """
+        self._told.leaving = leaving
+        try:
+            yield
+        finally:
+            del self._told.leaving
 
     # --- session
 
@@ -243,8 +258,10 @@ class Account:
         """One write, sent once; anything but a readable answer is raised, typed."""
         call = Call(name, "POST", path, body=_ENCODER.encode(document))
 
+        leaving = getattr(self._told, "leaving", lambda: None)
+
         def send(headers: Mapping[str, str]) -> T:
-            return self._v1.write(call, _decoder(kind), headers)
+            return self._v1.write(call, _decoder(kind), headers, leaving=leaving)
 
         try:
             return self._with_session(name, send)
