@@ -7,7 +7,7 @@ the rules do with it to the module of each rule. ``docs/policy.md`` documents ev
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 from returns_pipeline.domain.model import (
@@ -118,6 +118,25 @@ class FinancePolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class LedgerPolicy:
+    """How one accounting program takes batches: what things are called there, and where to."""
+
+    accounts: Mapping[str, str] = field(default_factory=dict)  # our account -> its name there
+    tax_rates: Mapping[str, str] = field(default_factory=dict)  # tax key, or "none" -> its rate
+    currencies: tuple[str, ...] = ()  # whose batches go there; empty: every
+    options: Mapping[str, str] = field(default_factory=dict)  # the program's own keys
+
+
+@dataclass(frozen=True, slots=True)
+class ExportPolicy:
+    """Which programs the close writes files for, and how each takes them."""
+
+    targets: tuple[str, ...] = ()
+    account_names: Mapping[str, str] = field(default_factory=dict)  # account -> its name
+    ledgers: Mapping[str, LedgerPolicy] = field(default_factory=dict)  # by target
+
+
+@dataclass(frozen=True, slots=True)
 class SchedulePolicy:
     """Cron texts, in the merchant's zone."""
 
@@ -146,6 +165,7 @@ class Policy:
     sla: Mapping[Severity, timedelta]
     hash: str
     body: str = ""  # the canonical form behind the hash
+    exports: ExportPolicy = field(default_factory=ExportPolicy)
 
 
 def fold(code: str) -> str:

@@ -33,9 +33,11 @@ from returns_pipeline.domain.model import (
 from returns_pipeline.domain.policy import (
     AgePolicy,
     BreakerPolicy,
+    ExportPolicy,
     FinancePolicy,
     GatePolicy,
     HappyReturnsPolicy,
+    LedgerPolicy,
     LinnworksPolicy,
     Merchant,
     Policy,
@@ -47,6 +49,7 @@ from returns_pipeline.domain.postings import ROLES
 from returns_pipeline.settings.tables import Table, hint, one_of
 
 _CRON_FIELD = re.compile(r"[0-9A-Za-z*/,\-]+")
+_DATES = ("dd/mm/yyyy", "mm/dd/yyyy")
 _ENTITY = re.compile(r"[A-Z0-9]{2}")
 # Nothing has been handed over, or the return is over: neither is evidence that pays.
 _NO_EVIDENCE = frozenset({Stage.STARTED, Stage.EXPIRED, Stage.CANCELLED})
@@ -148,6 +151,7 @@ def parse_policy(
     ages = _ages(root.table("ages"))
     breakers = _breakers(root.table("breakers"))
     finance = _finance(root.table("finance"))
+    exports = _exports(root.table("exports"))
     schedules = _schedules(root.table("schedules"))
     owners = _owners(root)
     sla = _sla(root.table("sla"))
@@ -171,6 +175,7 @@ def parse_policy(
         sla=sla,
         hash=policy_hash(document),
         body=policy_body(document),
+        exports=exports,
     )
 
 
@@ -397,6 +402,40 @@ def _finance(table: Table) -> FinancePolicy:
         _known_role(accounts, role, role)
     table.done()
     return finance
+
+
+def _exports(table: Table) -> ExportPolicy:
+    """What is known of a program is what the packaged policy has for it."""
+    known = {
+        name: keys for name, keys in packaged_policy()["exports"].items() if "currencies" in keys
+    }
+    targets = table.texts("targets")
+    for target in targets:
+        if target not in known:
+            what = hint(target, known) or f"; one of {', '.join(known)}"
+            table.wrong("targets", f"{target!r} is no target of ours{what}")
+    names = table.mapping("account_names", lambda v, _: v)
+    ledgers = {name: _ledger(table.table(name), keys) for name, keys in known.items()}
+    table.done()
+    return ExportPolicy(targets, names, ledgers)
+
+
+def _ledger(table: Table, keys: Mapping[str, Any]) -> LedgerPolicy:
+    ledger = LedgerPolicy(
+        accounts=table.mapping("accounts", lambda v, _: v),
+        tax_rates=table.mapping("tax_rates", lambda v, _: v),
+        currencies=table.texts("currencies"),
+        options={
+            key: table.either(key, *_DATES) if key == "date_format" else table.text(key)
+            for key, value in keys.items()
+            if isinstance(value, str)
+        },
+    )
+    for currency in ledger.currencies:
+        if currency not in money.CURRENCIES:
+            table.wrong("currencies", f"ISO 4217 codes such as GBP, not {currency!r}")
+    table.done()
+    return ledger
 
 
 def _schedules(table: Table) -> SchedulePolicy:
