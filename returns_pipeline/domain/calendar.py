@@ -33,6 +33,15 @@ def day_bounds(day: date, zone: str) -> tuple[datetime, datetime]:
     return start, end
 
 
+def at_local_time(day: date, at: time, zone: str) -> datetime:
+    """The instant, UTC, of a time of day in the zone.
+
+    Where the clocks go back the earlier of the two; where they go forward, and the time does
+    not exist, as far after the change as it is after the hour.
+    """
+    return datetime.combine(day, at, tzinfo=_zone(zone)).astimezone(UTC)
+
+
 def is_complete(day: date, zone: str, lag: timedelta, now: datetime) -> bool:
     """Whether the day has ended, and the lag its sources are given has passed."""
     return now >= day_bounds(day, zone)[1] + lag

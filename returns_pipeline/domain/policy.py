@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date, time, timedelta
 
 from returns_pipeline.domain.model import (
     Disposition,
@@ -146,6 +146,22 @@ class SchedulePolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class AlertPolicy:
+    """Who is told what, when and where; times of day are the merchant's."""
+
+    quiet_from: time
+    quiet_to: time  # the same as quiet_from: there are no quiet hours
+    digest_at: time
+    at_once: tuple[Severity, ...]  # exceptions told of when they open; the others by digest
+    in_full: int  # how many notices of a message are shown in full
+    routes: Mapping[Owner, tuple[str, ...]]  # owner -> channels; not named: every channel
+    email_to: Mapping[Owner, str]  # owner -> address, where RETURNS_ALERT_EMAIL_TO is not wanted
+    dagster_url: str  # "" : links are left out
+    queue_url: str
+    docs_url: str
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """The whole policy and the hash of its canonical form."""
 
@@ -161,6 +177,7 @@ class Policy:
     breakers: BreakerPolicy
     finance: FinancePolicy
     schedules: SchedulePolicy
+    alerts: AlertPolicy
     owners: Mapping[str, Owner]  # exception code -> owner, where the catalogue's is not wanted
     sla: Mapping[Severity, timedelta]
     hash: str

@@ -10,11 +10,11 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from returns_pipeline.domain import disposition as disposition_rules
@@ -32,6 +32,7 @@ from returns_pipeline.domain.model import (
 )
 from returns_pipeline.domain.policy import (
     AgePolicy,
+    AlertPolicy,
     BreakerPolicy,
     ExportPolicy,
     FinancePolicy,
@@ -48,8 +49,11 @@ from returns_pipeline.domain.policy import (
 from returns_pipeline.domain.postings import ROLES
 from returns_pipeline.settings.tables import Table, hint, one_of
 
+V = TypeVar("V")
+
 _CRON_FIELD = re.compile(r"[0-9A-Za-z*/,\-]+")
 _DATES = ("dd/mm/yyyy", "mm/dd/yyyy")
+_ADDRESS = re.compile(r"[^@\s,;<>]+@[^@\s,;<>]+")
 _ENTITY = re.compile(r"[A-Z0-9]{2}")
 # Nothing has been handed over, or the return is over: neither is evidence that pays.
 _NO_EVIDENCE = frozenset({Stage.STARTED, Stage.EXPIRED, Stage.CANCELLED})
@@ -153,6 +157,7 @@ def parse_policy(
     finance = _finance(root.table("finance"))
     exports = _exports(root.table("exports"))
     schedules = _schedules(root.table("schedules"))
+    alerts = _alerts(root.table("alerts"))
     owners = _owners(root)
     sla = _sla(root.table("sla"))
     root.done()
@@ -171,6 +176,7 @@ def parse_policy(
         breakers=breakers,
         finance=finance,
         schedules=schedules,
+        alerts=alerts,
         owners=owners,
         sla=sla,
         hash=policy_hash(document),
@@ -449,6 +455,59 @@ def _cron(table: Table, key: str) -> str:
     fields = text.split()
     if text and (len(fields) != 5 or not all(_CRON_FIELD.fullmatch(field) for field in fields)):
         table.wrong(key, f'a cron text of five fields such as "15 2 * * *", not {text!r}')
+    return text
+
+
+CHANNELS = ("slack", "teams", "email", "webhook")
+"""Where alerts can go; each is set by a variable of the environment."""
+
+
+def _alerts(table: Table) -> AlertPolicy:
+    problems = table.problems
+    alerts = AlertPolicy(
+        quiet_from=table.time("quiet_from"),
+        quiet_to=table.time("quiet_to"),
+        digest_at=table.time("digest_at"),
+        at_once=tuple(
+            found
+            for text in table.texts("at_once")
+            if (found := one_of(text, Severity, f"policy [{table.path}] at_once", problems))
+        ),
+        in_full=table.count("in_full", 1, 40),
+        routes=_by_owner(table, "routes", _channels),
+        email_to=_by_owner(table, "email_to", _address),
+        **{key: _link(table, key) for key in ("dagster_url", "queue_url", "docs_url")},
+    )
+    table.done()
+    return alerts
+
+
+def _by_owner(table: Table, key: str, read: Callable[[str, Table, str], V]) -> dict[Owner, V]:
+    inner = table.table(key)
+    found = {owner: read(inner.text(owner.value), inner, owner.value) for owner in Owner}
+    inner.done()
+    return {owner: value for owner, value in found.items() if value}
+
+
+def _channels(text: str, table: Table, key: str) -> tuple[str, ...]:
+    named = tuple(text.replace(",", " ").split())
+    for name in named:
+        if name not in CHANNELS:
+            near = hint(name, CHANNELS) or f"; some of {', '.join(CHANNELS)}"
+            table.wrong(key, f"{name!r} is no channel{near}")
+    return named
+
+
+def _address(text: str, table: Table, key: str) -> str:
+    if text and not _ADDRESS.fullmatch(text):
+        table.wrong(key, f"an e-mail address, not {text!r}")
+    return text
+
+
+def _link(table: Table, key: str) -> str:
+    text = table.text(key).rstrip("/")
+    if text and not text.startswith(("https://", "http://")):
+        table.wrong(key, f"the beginning of a web address, such as https://..., not {text!r}")
     return text
 
 

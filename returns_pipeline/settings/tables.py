@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Collection
-from datetime import date, timedelta
+from datetime import date, time, timedelta
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ V = TypeVar("V")
 
 # Bounded, so that no number of days is beyond what a calendar holds.
 _DURATION = re.compile(r"([0-9]{1,5})([mhd])")
+_TIME = re.compile(r"[0-9]{2}:[0-9]{2}")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -111,6 +112,19 @@ class Table:
         except ValueError:
             self.wrong(key, f"{what}, not {text!r}")
             return None
+
+    def time(self, key: str) -> time:
+        """A time of day."""
+        what = 'a time of day such as "07:30"'
+        text = self._take(key, str, what)
+        try:
+            if text is not None and _TIME.fullmatch(text):
+                return time.fromisoformat(text)
+        except ValueError:
+            pass
+        if text is not None:
+            self.wrong(key, f"{what}, not {text!r}")
+        return time()
 
     def durations(self, key: str) -> tuple[timedelta, ...]:
         """A list of durations, one at least, the shortest first."""

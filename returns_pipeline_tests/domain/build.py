@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 from returns_pipeline.domain.model import (
@@ -24,6 +24,7 @@ from returns_pipeline.domain.model import (
 )
 from returns_pipeline.domain.policy import (
     AgePolicy,
+    AlertPolicy,
     BreakerPolicy,
     FinancePolicy,
     GatePolicy,
@@ -256,6 +257,18 @@ def policy(**values: Any) -> Policy:
         breakers=BreakerPolicy(5000, 2000),
         finance=FinancePolicy(accounts=ACCOUNTS, post_cost=True, close_lag=hours(2)),
         schedules=SchedulePolicy("*/5 * * * *", "15 2 * * *", "45 2 * * *"),
+        alerts=AlertPolicy(
+            quiet_from=time(20),
+            quiet_to=time(7),
+            digest_at=time(8),
+            at_once=(Severity.S1, Severity.S2),
+            in_full=10,
+            routes={},
+            email_to={},
+            dagster_url="",
+            queue_url="",
+            docs_url="",
+        ),
         owners={},
         sla={
             Severity.S1: hours(4),
@@ -272,5 +285,5 @@ def policy(**values: Any) -> Policy:
     return replace(base, **changes)
 
 
-_TABLES = frozenset({"merchant", "gate", "refunds", "ages", "finance", "linnworks"})
+_TABLES = frozenset({"merchant", "gate", "refunds", "ages", "finance", "linnworks", "alerts"})
 REFUND_TYPES = tuple(RefundType)
