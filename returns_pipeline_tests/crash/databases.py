@@ -1,4 +1,4 @@
-"""Snapshots of a database: kept once, copied for each point."""
+"""Snapshots of a database: kept once, copied for each point; one engine for all of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 
@@ -37,6 +37,31 @@ class Databases(Protocol):
 
     def drop_kept(self) -> None:
         """Forget the states that were kept."""
+
+
+class OneEngine:
+    """Stands in for ``connect``: every database of a kind through one engine, one at a time.
+
+    An engine's statements are compiled once and its dialect asks the server once what it is:
+    a process forked from here need do neither again.
+    """
+
+    def __init__(self, url: str) -> None:
+        """``url``: of any database of the kind."""
+        self._engine = connect(url)
+        sa.event.listen(self._engine, "do_connect", self._elsewhere)
+
+    def __call__(self, url: str) -> sa.Engine:
+        """The engine, at this database."""
+        if url != self._engine.url.render_as_string(hide_password=False):
+            self._engine.dispose()
+            self._engine.url = connect(url).url
+        return self._engine
+
+    def _elsewhere(self, dialect: Any, _record: Any, places: list[Any], names: Any) -> None:
+        found, named = dialect.create_connect_args(self._engine.url)
+        places[:] = found
+        names.update(named)
 
 
 def _migrate(url: str) -> str:

@@ -13,23 +13,23 @@ import signal
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import sqlalchemy as sa
 
 from returns_pipeline.sandbox.serve import Sandbox
 from returns_pipeline.steps import act, closing, money, runtime
 from returns_pipeline.storage import tables as t
-from returns_pipeline.storage.engine import connect
 from returns_pipeline_tests.crash import story, verdict
-from returns_pipeline_tests.crash.databases import Databases
+from returns_pipeline_tests.crash.databases import Databases, OneEngine
 from returns_pipeline_tests.crash.edges import Edge, Watch
 from returns_pipeline_tests.crash.vendors import Vendors
 from returns_pipeline_tests.end_to_end.shop import Shop, policy
@@ -124,6 +124,20 @@ class Clean:
         ]
 
 
+class _Shop(Shop):
+    """A shop whose database is looked at through the engine that is there already."""
+
+    def __init__(
+        self, sandbox: Any, url: str, environ: Mapping[str, str], engine: OneEngine
+    ) -> None:
+        super().__init__(sandbox, url, environ)
+        self._engine = engine
+
+    def rows(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
+        with self._engine(self.url).connect() as connection:
+            return [row._asdict() for row in connection.execute(query)]
+
+
 class Matrix:
     """The day on one kind of database.
 
@@ -139,12 +153,34 @@ class Matrix:
         self._folder = folder
         self.world = story.day(reduced=reduced)
         self._environ = {"RETURNS_POLICY": policy(folder)}
-        verdict.warm_up(databases)
+        self._rehearse()
         gc.freeze()  # what is here already is shared with every process forked from here on
         outcome, found = _in_a_process(self._live_cleanly)
         if outcome != 0:
             raise AssertionError(found)
         self.clean: Clean = found
+
+    def _rehearse(self) -> None:
+        """Live the day here, so that a forked process finds everything imported and compiled."""
+        url = self.databases.new()
+        self._connect = OneEngine(url)
+        journals = self._folder / "rehearsed"
+        journals.mkdir()
+        with self._through_one_engine(), Sandbox(self.world, now=story.STARTS) as sandbox:
+            shop = _Shop(sandbox, url, self._environ, self._connect)
+            for phase in DAY:
+                phase.work(shop, phase.at, journals)
+            self._problems(shop, journals, Clean({}, {}, {}, [], []))
+        self._connect(url).dispose()
+        self.databases.drop(url)
+
+    @contextmanager
+    def _through_one_engine(self) -> Iterator[None]:
+        with (
+            patch.object(runtime, "connect", self._connect),
+            patch.object(verdict, "connect", self._connect),
+        ):
+            yield
 
     def _live_cleanly(self) -> Clean:
         watch = Watch()
@@ -153,11 +189,12 @@ class Matrix:
         journals = self._folder / "clean"
         journals.mkdir()
         edges: dict[int, list[Edge]] = {}
-        with Sandbox(self.world, now=story.STARTS) as sandbox:
+        with self._through_one_engine(), Sandbox(self.world, now=story.STARTS) as sandbox:
             sandbox.linnworks.switches.update(_HARSH)
-            shop = Shop(sandbox, url, self._environ)
+            shop = _Shop(sandbox, url, self._environ, self._connect)
             for number, phase in enumerate(DAY):
                 if phase.is_killed:
+                    self._connect(url).dispose()
                     self.databases.keep(url, str(number))
                     sandbox.save(self._snapshot(number))
                     shutil.copytree(journals, self._journals_at(number))
@@ -189,8 +226,11 @@ class Matrix:
         journals = self._folder / f"point-{os.getpid()}-{point.number}-{point.again_at}"
         shutil.copytree(self._journals_at(point.phase), journals)
         try:
-            with Vendors(self._snapshot(point.phase), self.world, kills=[point.edge]) as vendors:
-                shop = Shop(vendors, url, self._environ)  # type: ignore[arg-type]
+            with (
+                self._through_one_engine(),
+                Vendors(self._snapshot(point.phase), self.world, kills=[point.edge]) as vendors,
+            ):
+                shop = _Shop(vendors, url, self._environ, self._connect)
                 outcome = self._kill_and_recover(point, vendors, shop, journals)
         finally:
             shutil.rmtree(journals, ignore_errors=True)
@@ -225,8 +265,6 @@ class Matrix:
                 return Outcome(point, [f"the recovery failed: exit code {ended}, {told}"])
 
         def recovers() -> tuple[list[str], Counter[str]]:
-            # One engine for the rest of the day: its statements are compiled once.
-            runtime.connect = cache(connect)
             if DAY[point.phase + 1].at != phase.at + story.LATER:
                 phase.work(shop, phase.at + story.LATER, journals)
             for later in DAY[point.phase + 1 :]:
@@ -256,7 +294,7 @@ class Matrix:
         return found + [
             f"{name} are not those of the clean day: {_beside(mine[name], theirs[name])}"
             for name in mine
-            if mine[name] != theirs[name]
+            if name in theirs and mine[name] != theirs[name]
         ]
 
     # --- many points --------------------------------------------------------------

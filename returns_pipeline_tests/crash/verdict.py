@@ -5,17 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
-from returns_pipeline import settings
 from returns_pipeline.steps import invariants
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.engine import connect
-from returns_pipeline_tests.crash.databases import Databases
 from returns_pipeline_tests.end_to_end.ground_truth import differences
 from returns_pipeline_tests.end_to_end.shop import Shop
 
@@ -138,19 +136,6 @@ def broken_invariants(shop: Shop, at: datetime) -> list[str]:
         scope = invariants.Scope(connection, rt.policy, at, settle=rt.settings.settle)
         found = [(ask.__name__, ask(scope)) for ask in _INVARIANTS]
     return [f"{name}: {one.message}" for name, one in found if not one.holds]
-
-
-def warm_up(databases: Databases) -> None:
-    """Import everything and ask each question once, so that forked processes need not."""
-    url = databases.new()
-    engine = connect(url)
-    at = datetime(2026, 1, 1, tzinfo=UTC)
-    declared = settings.load({}, vendors=False).policy
-    with engine.connect() as connection:
-        for ask in _INVARIANTS:
-            ask(invariants.Scope(connection, declared, at))
-    engine.dispose()
-    databases.drop(url)
 
 
 def postings_astray(shop: Shop) -> list[str]:
