@@ -134,6 +134,7 @@ DECLARED = {
             "postage_vat_minor": f.minor("VAT in the postage"),
             "payment_method": f.text("How it was paid"),
             "location_id": s.LOCATION_ID.means("Where it was despatched from"),
+            "conversion_rate": f.text("Into the merchant's currency, a decimal; empty: not told"),
         },
         key=("order_id",),
     ),

@@ -13,14 +13,21 @@ from returns_pipeline.schemas import shared as s
 _ROLE = f.shaped("Ledger role", rf"(?:{'|'.join(ROLES)})(?:\..+)?")
 _ACCOUNT = f.name("Account in the merchant's ledger")
 _TAX_KEY = f.text("VAT rate in percent, empty where there is none")
-_BATCH_ID = f.shaped("The sealed batch", r"HRL-\d{8}-\S{2}[A-Z]{3}-[0-9R]\d")
+_BATCH_ID = f.shaped("The sealed batch", r"HRL-\d{8}-[0-9A-Z]{2}[A-Z]{3}-[0-9A-Z]{2}")
 _BATCHED = _BATCH_ID.means("The sealed batch that holds it").or_null
-_ENTITY = f.shaped("The legal entity, two characters", r"\S{2}")
-_AMOUNT = f.minor("Amount, above zero", 1)
+_ENTITY = f.shaped("The unit of the books: entity and channel group, two characters", r"\S{2}")
+_AMOUNT = f.minor("Amount; zero only where it is money in the merchant's currency alone", 0)
+_BASE = f.minor("The same in the merchant's currency, where that is another", 0).or_null
 
 
 def _within(part: str, whole: str) -> f.Rule:
     return f.Rule(f"{part} is within {whole}", lambda frame: frame[part] <= frame[whole])
+
+
+_NOT_NOTHING = f.Rule(
+    "an amount of nothing is money in the merchant's currency",
+    lambda frame: (frame["amount_minor"] > 0) | (frame["base_minor"].fillna(0) > 0),
+)
 
 
 def _matched_has_row(frame: Any) -> Any:
@@ -181,6 +188,7 @@ DECLARED = {
             "note": s.NOTE,
             "policy_hash": s.POLICY_HASH,
             "created_at": s.CREATED_AT,
+            "attempt": f.integer("How often it was refused and put back", 0),
         },
         key=("refund_key",),
         rules=(
@@ -251,9 +259,12 @@ DECLARED = {
             "line_number": f.integer("Its line of the batch", 0).or_null,
             "policy_hash": s.POLICY_HASH,
             "created_at": s.CREATED_AT,
+            "event_key": f.text("The refund or stock movement it is of"),
+            "base_minor": _BASE,
         },
         key=("posting_key",),
         rules=(
+            _NOT_NOTHING,
             f.Rule(
                 "batch and line go together",
                 lambda frame: frame["batch_id"].notna() == frame["line_number"].notna(),
@@ -263,11 +274,13 @@ DECLARED = {
     "batches": f.Declared(
         {
             "batch_id": _BATCH_ID,
-            "kind": f.word("Which batch of its day", ("primary", "adjustment", "reversal")),
-            "state": f.word("How far it is", ("sealed", "posted", "reversed")),
+            "kind": f.word(
+                "Which batch of its day", ("primary", "adjustment", "reversal", "replacement")
+            ),
+            "state": f.word("How far it is", ("sealed", "exported", "posted", "reversed")),
             "entity": _ENTITY,
             "currency": s.CURRENCY,
-            "business_date": s.BUSINESS_DATE,
+            "business_date": s.BUSINESS_DATE.means("The day it is dated"),
             "origin_date": f.day("The day its events are of"),
             "hash": f.shaped("SHA-256 of its canonical bytes", "[0-9a-f]{64}"),
             "body": s.OBJECT.means("The canonical bytes, JSON"),
@@ -276,14 +289,29 @@ DECLARED = {
             "sealed_at": f.instant("When it was sealed"),
             "posted_at": f.instant("When all its refunds were settled").or_null,
             "run_id": s.RUN_ID,
+            "legal_entity": f.text("The legal entity whose books it is of"),
+            "channel_group": f.text("The channels whose orders it holds"),
+            "base_currency": f.text("The merchant's currency, ISO 4217"),
+            "description": f.text("What it is for, in words; of a correction"),
+            "reverses_id": _BATCH_ID.means("Of a reversal: the batch it takes back").or_null,
+            "replaces_id": _BATCH_ID.means("Of a replacement: the batch it stands for").or_null,
+            "complete_at": f.instant("When its sources were known to be read").or_null,
+            "exported_at": f.instant("When its journal was written").or_null,
+            "reversed_at": f.instant("When it was reversed").or_null,
+            "ledger_id": f.text("The journal in the ledger, once somebody gave it"),
+            "confirmed_at": f.instant("When that was given").or_null,
         },
         key=("batch_id",),
         rules=(
             f.needed_when("posted_at", "state", "posted"),
+            f.needed_when("exported_at", "state", "exported"),
+            f.present_when("reversed_at", "state", "reversed"),
+            f.present_when("reverses_id", "kind", "reversal"),
+            f.present_when("replaces_id", "kind", "replacement"),
             f.not_before("business_date", "origin_date"),
             f.not_before("posted_at", "sealed_at"),
             f.Rule(
-                "its id names its day, entity and currency",
+                "its id names its day, unit of the books and currency",
                 lambda frame: (
                     frame["batch_id"].str[4:18]
                     == frame["business_date"].dt.strftime("%Y%m%d-")
@@ -292,6 +320,31 @@ DECLARED = {
                 ),
             ),
         ),
+    ),
+    "batch_events": f.Declared(
+        {
+            "id": s.ID,
+            "batch_id": _BATCH_ID,
+            "state": f.word(
+                "What it came to",
+                ("open", "complete", "sealed", "exported", "posted", "confirmed", "reversed"),
+            ),
+            "at": f.instant("When"),
+            "run_id": s.RUN_ID,
+            "detail": f.text("What proves it, or why"),
+        },
+        key=("id",),
+    ),
+    "period_locks": f.Declared(
+        {
+            "id": s.ID,
+            "period": f.shaped("The month", r"\d{4}-(?:0[1-9]|1[0-2])"),
+            "is_locked": f.flag("Whether it is locked from then on"),
+            "reason": f.text("Why"),
+            "changed_by": f.text("Who said so"),
+            "changed_at": f.instant("When"),
+        },
+        key=("id",),
     ),
     "closed_days": f.Declared(
         {
@@ -312,7 +365,9 @@ DECLARED = {
             "amount_minor": _AMOUNT,
             "currency": s.CURRENCY,
             "unit_keys": s.LIST.means("The units in it, JSON"),
+            "base_minor": _BASE,
         },
         key=("batch_id", "number"),
+        rules=(_NOT_NOTHING,),
     ),
 }

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Table, UniqueConstraint
 
+from returns_pipeline.storage import guards
 from returns_pipeline.storage.types import Instant
 
 metadata = sa.MetaData(
@@ -52,6 +53,7 @@ def _partial(
 UNSETTLED_INTENT = ("ready", "sending", "unknown", "suspense")
 UNPOSTED_ADJUSTMENT = ("ready", "intended", "held")
 UNPAID_REFUND = ("due", "batched", "refused")
+UNFINISHED_BATCH = ("sealed", "exported")
 UNCREATED_EXCHANGE = ("ready", "intended", "held")
 OPEN_EXCEPTION = ("open", "ack", "snoozed")
 
@@ -179,6 +181,8 @@ orders = Table(
     Column("postage_vat_minor", BigInt, nullable=False),
     Column("payment_method", Text, nullable=False),
     Column("location_id", Text, nullable=False),
+    # Into the merchant's currency, as Linnworks said when the order was saved; "": not said.
+    Column("conversion_rate", Text, nullable=False, server_default=""),
     comment="The mirror of Linnworks' orders, without the shopper.",
 )
 Index("ix_orders_reference_key", orders.c.reference_key)
@@ -447,6 +451,7 @@ refunds_due = Table(
     Column("note", Text, nullable=False, server_default=""),
     Column("policy_hash", Text, nullable=False),
     Column("created_at", Instant, nullable=False),
+    Column("attempt", sa.Integer, nullable=False, server_default="0"),  # refused so often
     CheckConstraint("amount_minor >= 0", name="amount"),
     CheckConstraint("amount_minor = goods_minor + shipping_minor - fee_minor", name="parts"),
     comment="What each unit is owed; carried out once, by one declared executor.",
@@ -514,8 +519,13 @@ postings = Table(
     Column("line_number", sa.Integer),
     Column("policy_hash", Text, nullable=False),
     Column("created_at", Instant, nullable=False),
+    Column("event_key", Text, nullable=False, server_default=""),  # the refund or movement
+    Column("base_minor", BigInt),  # in the merchant's currency, where that is another
     CheckConstraint("side IN ('debit', 'credit')", name="side"),
-    CheckConstraint("amount_minor > 0", name="amount"),
+    # A difference of rates is money in the merchant's currency alone.
+    CheckConstraint(
+        "amount_minor >= 0 AND (amount_minor > 0 OR coalesce(base_minor, 0) > 0)", name="amount"
+    ),
     comment="The ledger's lines, one unit each, before they are summed into a batch.",
 )
 _partial("ix_postings_unbatched", postings.c.business_date, where="batch_id IS NULL")
@@ -526,9 +536,9 @@ batches = Table(
     "batches",
     metadata,
     Column("batch_id", sa.String(21), primary_key=True),
-    Column("kind", Text, nullable=False),  # primary | adjustment | reversal
-    Column("state", Text, nullable=False),  # sealed | posted | reversed
-    Column("entity", Text, nullable=False),
+    Column("kind", Text, nullable=False),  # primary | adjustment | reversal | replacement
+    Column("state", Text, nullable=False),  # sealed | exported | posted | reversed
+    Column("entity", Text, nullable=False),  # two characters: entity and channel group
     Column("currency", Text, nullable=False),
     Column("business_date", sa.Date, nullable=False),
     Column("origin_date", sa.Date, nullable=False),
@@ -539,9 +549,53 @@ batches = Table(
     Column("sealed_at", Instant, nullable=False),
     Column("posted_at", Instant),
     Column("run_id", Text, nullable=False),
+    Column("legal_entity", Text, nullable=False, server_default=""),
+    Column("channel_group", Text, nullable=False, server_default=""),
+    Column("base_currency", Text, nullable=False, server_default=""),  # the merchant's
+    Column("description", Text, nullable=False, server_default=""),
+    Column("reverses_id", sa.String(21)),  # of a reversal: the batch it takes back
+    Column("replaces_id", sa.String(21)),  # of a replacement: the batch it stands for
+    Column("complete_at", Instant),
+    Column("exported_at", Instant),
+    Column("reversed_at", Instant),
+    Column("ledger_id", Text, nullable=False, server_default=""),  # the journal in the ledger
+    Column("confirmed_at", Instant),  # when somebody gave it
     comment="Sealed financial batches. A sealed byte never changes.",
 )
 Index("ix_batches_business_date", batches.c.business_date)
+Index("ix_batches_origin_date", batches.c.origin_date)
+_partial(
+    "ix_batches_unfinished",
+    batches.c.origin_date,
+    where=_in("state", UNFINISHED_BATCH),
+)
+Index("uq_batches_reverses_id", batches.c.reverses_id, unique=True)
+
+batch_events = Table(
+    "batch_events",
+    metadata,
+    _id(),
+    Column("batch_id", sa.String(21), nullable=False),
+    Column("state", Text, nullable=False),  # open | complete | sealed | exported | posted | ...
+    Column("at", Instant, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    comment="How each batch came to where it stands, append-only.",
+)
+Index("ix_batch_events_batch_id", batch_events.c.batch_id)
+
+period_locks = Table(
+    "period_locks",
+    metadata,
+    _id(),
+    Column("period", sa.String(7), nullable=False),  # a month: 2026-03
+    Column("is_locked", sa.Boolean, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("changed_by", Text, nullable=False),
+    Column("changed_at", Instant, nullable=False),
+    comment="Our own calendar of locked periods: the last word on a month stands.",
+)
+Index("ix_period_locks_period", period_locks.c.period)
 
 closed_days = Table(
     "closed_days",
@@ -564,8 +618,12 @@ batch_lines = Table(
     Column("amount_minor", BigInt, nullable=False),
     Column("currency", Text, nullable=False),
     Column("unit_keys", Text, nullable=False),  # JSON array
+    Column("base_minor", BigInt),  # in the merchant's currency, where that is another
     comment="A batch's lines by role, tax key and side; debit and credit never netted.",
 )
+
+for _table in (postings, batches, batch_lines):
+    guards.attach(_table)
 
 # --- acting -----------------------------------------------------------------------
 

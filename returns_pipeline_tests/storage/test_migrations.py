@@ -27,6 +27,10 @@ _CATALOGUE = {
         UNION ALL SELECT 'constraint', conname, pg_get_constraintdef(oid)
           FROM pg_constraint WHERE connamespace = 'public'::regnamespace
         UNION ALL SELECT 'index', indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
+        UNION ALL SELECT 'trigger', tgname, pg_get_triggerdef(oid)
+          FROM pg_trigger WHERE NOT tgisinternal
+        UNION ALL SELECT 'function', proname, pg_get_functiondef(oid)
+          FROM pg_proc WHERE pronamespace = 'public'::regnamespace
         UNION ALL SELECT 'table', relname, obj_description(oid)
           FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
     """,
@@ -54,7 +58,7 @@ def _catalogue(engine: sa.Engine) -> dict[tuple[str, str], object]:
     with engine.connect() as connection:
         found = connection.execute(sa.text(_CATALOGUE[engine.dialect.name])).all()
     return {
-        (kind, name): frozenset(re.split(r"\s*,\s*\n\s*|\n", text.strip()))
+        (kind, name): frozenset(re.split(r"\s*,\s*|\n", text.strip()))
         if engine.dialect.name == "sqlite" and text
         else text
         for kind, name, text in found
