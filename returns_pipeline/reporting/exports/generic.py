@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 
-from returns_pipeline.reporting.exports.journal import Journal, Ledger, Written
+from returns_pipeline.reporting.exports.journal import Journal, Ledger, Line, Written
 from returns_pipeline.reporting.exports.rows import Figure, Row, csv_bytes, sides
 
 NAME = "generic"
@@ -26,9 +26,14 @@ COLUMNS = (
     "debit",
     "credit",
     "currency",
+    "base_debit",
+    "base_credit",
+    "base_currency",
+    "entity",
+    "channel_group",
     "units",
 )
-VERSION = 1
+VERSION = 2
 
 
 def write(name: str, journals: Sequence[Journal], ledger: Ledger) -> Written:
@@ -56,10 +61,20 @@ def _rows(journal: Journal) -> list[Row]:
             line.tax_key,
             *sides(line.minor, journal.currency),
             journal.currency,
+            *_base(journal, line),
+            journal.entity,
+            journal.channel_group,
             " ".join(line.units),
         )
         for line in journal.lines
     ]
+
+
+def _base(journal: Journal, line: Line) -> tuple[str, ...]:
+    """The line in the merchant's currency, where the batch is in another."""
+    if line.base_minor is None:
+        return ("", "", "")
+    return (*sides(line.base_minor, journal.base_currency), journal.base_currency)
 
 
 def _manifest(journal: Journal, content: bytes) -> bytes:
@@ -71,6 +86,7 @@ def _manifest(journal: Journal, content: bytes) -> bytes:
         "business_date": journal.business_date.isoformat(),
         "origin_date": journal.origin_date.isoformat(),
         "entity": journal.entity,
+        "channel_group": journal.channel_group,
         "currency": journal.currency,
         "content_hash": journal.hash,
         "totals": dict(journal.totals),

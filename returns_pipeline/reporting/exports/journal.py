@@ -8,8 +8,8 @@ needs no rule of its own. Not here: any target's columns, or reading the databas
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, Protocol
 
@@ -36,6 +36,7 @@ class Line:
     tax_key: str  # the rate in percent; empty where no VAT belongs to the line
     minor: int
     units: tuple[str, ...]
+    base_minor: int | None = None  # in the merchant's currency, where that is another
 
     @property
     def is_vat(self) -> bool:
@@ -60,20 +61,26 @@ class Journal:
     business_date: date
     origin_date: date
     entity: str
+    channel_group: str
     currency: str
+    base_currency: str
     hash: str
     totals: Mapping[str, int]
     lines: tuple[Line, ...]
-    reverses: str = ""
+    of_batch: str = ""  # the one a reversal takes back, or a replacement stands for
+    converted_from: str = ""
 
     @property
     def words(self) -> str:
         """What the journal is, its id first: ledgers group and find by it."""
         day = f"{self.origin_date.day} {self.origin_date:%B %Y}"
-        if self.kind == "reversal":
-            return f"{self.batch_id} reverses {self.reverses or f'a batch of {day}'}"
-        late = " (late arrivals)" if self.kind == "adjustment" else ""
-        return f"{self.batch_id} returns of {day}{late}"
+        own = {
+            "reversal": f"reverses {self.of_batch}",
+            "replacement": f"replaces {self.of_batch}",
+            "adjustment": f"returns of {day}, late arrivals",
+        }
+        money = f", {self.converted_from} in {self.currency}" if self.converted_from else ""
+        return f"{self.batch_id} {own.get(self.kind, f'returns of {day}')}{money}"
 
 
 def from_rows(header: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> Journal:
@@ -83,8 +90,10 @@ def from_rows(header: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> 
         kind=header["kind"],
         business_date=header["business_date"],
         origin_date=header["origin_date"],
-        entity=header["entity"],
+        entity=header["legal_entity"] or header["entity"],
+        channel_group=header["channel_group"],
         currency=header["currency"],
+        base_currency=header["base_currency"],
         hash=header["hash"],
         totals=json.loads(header["totals"]),
         lines=tuple(
@@ -93,13 +102,20 @@ def from_rows(header: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> 
                 role=line["role"],
                 account=line["account"],
                 tax_key=line["tax_key"],
-                minor=line["amount_minor"] if line["side"] == "debit" else -line["amount_minor"],
+                minor=_signed(line["amount_minor"], line["side"]),
                 units=tuple(json.loads(line["unit_keys"])),
+                base_minor=None
+                if line["base_minor"] is None
+                else _signed(line["base_minor"], line["side"]),
             )
             for line in lines
         ),
-        reverses=header.get("reverses") or "",
+        of_batch=header["reverses_id"] or header["replaces_id"] or "",
     )
+
+
+def _signed(minor: int, side: str) -> int:
+    return minor if side == "debit" else -minor
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +136,25 @@ class Ledger:
         """A setting of the target."""
         return self.policy.options.get(name, "")
 
-    def takes(self, currency: str) -> bool:
-        """Whether batches of the currency go to this target at all."""
-        return not self.policy.currencies or currency in self.policy.currencies
+    def date(self, day: date) -> str:
+        """A date as the target reads it."""
+        return f"{day:{_DATES[self.option('date_format')]}}"
+
+    def taken(self, journal: Journal) -> Journal | None:
+        """The journal as it goes there: as it is, in the merchant's currency, or not at all."""
+        wanted = self.policy.currencies
+        if not wanted or journal.currency in wanted:
+            return journal
+        base = journal.base_currency
+        if base not in wanted or any(line.base_minor is None for line in journal.lines):
+            return None
+        lines = tuple(
+            replace(line, minor=line.base_minor or 0, base_minor=None) for line in journal.lines
+        )
+        return replace(journal, currency=base, lines=lines, converted_from=journal.currency)
+
+
+_DATES = {"dd/mm/yyyy": "%d/%m/%Y", "mm/dd/yyyy": "%m/%d/%Y"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,18 +186,31 @@ def at(journal: Journal, line: Line) -> str:
     return f"{journal.batch_id} line {line.number:02d} ({line.role}, account {line.account})"
 
 
-def too_long(journal: Journal, digits: int, title: str) -> list[str]:
-    """Amounts a target cannot hold: more whole digits or decimals than its field has.
+def unnamed(journal: Journal, found: Callable[[Line], str], target: str) -> list[str]:
+    """Lines whose account has no name in a target that goes by name."""
+    tables = f"[exports.account_names] or [exports.{target}.accounts]"
+    return [
+        f"{at(journal, line)}: no name of the account in the policy's {tables}"
+        for line in journal.lines
+        if not found(line)
+    ]
+
+
+def beyond(journal: Journal, digits: int, title: str) -> list[str]:
+    """What no import takes: an unbalanced journal, amounts with more digits than a field has.
 
     Args:
-        journal: Whose amounts.
-        digits: How many before the point.
+        journal: To be looked at.
+        digits: How many a field has before the point; after it there are two.
         title: The target's name.
     """
     places = exponent(journal.currency)
     if places > 2:
         what = f"{journal.currency} has {places} decimals, {title} takes two"
         return [f"{journal.batch_id}: {what}; enter this batch by hand"]
+    rest = sum(line.minor for line in journal.lines)
+    if rest:
+        return [f"{journal.batch_id}: debits and credits differ by {abs(rest)} minor units"]
     limit = int("1" + "0" * (digits + places))
     return [
         f"{at(journal, line)}: more than {digits} digits before the point, which {title} refuses"

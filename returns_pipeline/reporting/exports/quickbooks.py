@@ -12,12 +12,11 @@ from returns_pipeline.reporting.exports.journal import (
     Journal,
     Ledger,
     Line,
-    Refused,
     Written,
-    at,
-    too_long,
+    beyond,
+    unnamed,
 )
-from returns_pipeline.reporting.exports.rows import Row, packed, sides
+from returns_pipeline.reporting.exports.rows import Block, Row, packed, refusing, sides
 
 NAME = "quickbooks"
 TITLE = "QuickBooks Online journal entries"
@@ -35,7 +34,6 @@ COLUMNS = (
     "Class",
 )
 _DIGITS = 10
-_DATES = {"dd/mm/yyyy": "%d/%m/%Y", "mm/dd/yyyy": "%m/%d/%Y"}
 
 
 def write(name: str, journals: Sequence[Journal], ledger: Ledger) -> Written:
@@ -44,21 +42,15 @@ def write(name: str, journals: Sequence[Journal], ledger: Ledger) -> Written:
     Raises:
         Refused: For an account without a name.
     """
-    problems: list[str] = []
-    blocks: dict[str, list[list[Row]]] = {}
-    for journal in journals:
-        problems.extend(too_long(journal, _DIGITS, "QuickBooks"))
-        problems.extend(
-            f"{at(journal, line)}: no name of the account in the policy's "
-            "[exports.account_names] or [exports.quickbooks.accounts]"
-            for line in journal.lines
-            if not _account(line, ledger)
-        )
-        if not problems:
-            blocks[journal.batch_id] = [[_row(journal, line, ledger) for line in journal.lines]]
-    if problems:
-        raise Refused(problems)
-    return packed(name, COLUMNS, blocks)
+
+    def problems(journal: Journal) -> list[str]:
+        nameless = unnamed(journal, lambda line: _account(line, ledger), NAME)
+        return beyond(journal, _DIGITS, "QuickBooks") + nameless
+
+    def blocks(journal: Journal) -> list[Block]:
+        return [[_row(journal, line, ledger) for line in journal.lines]]
+
+    return packed(name, COLUMNS, refusing(journals, problems, blocks))
 
 
 def _account(line: Line, ledger: Ledger) -> str:
@@ -69,7 +61,7 @@ def _account(line: Line, ledger: Ledger) -> str:
 def _row(journal: Journal, line: Line, ledger: Ledger) -> Row:
     return (
         journal.batch_id,
-        f"{journal.business_date:{_DATES[ledger.option('date_format')]}}",
+        ledger.date(journal.business_date),
         _account(line, ledger),
         *sides(line.minor, journal.currency),
         f"{journal.words}: {line.number:02d} {line.words}",

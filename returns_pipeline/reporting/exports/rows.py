@@ -10,10 +10,11 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from returns_pipeline.domain.money import format_minor
-from returns_pipeline.reporting.exports.journal import Written
+from returns_pipeline.reporting.exports.journal import Journal, Refused, Written
 
 # What begins a formula: in ASCII, blank characters before it, and in full width.
 _FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
@@ -33,7 +34,9 @@ def figure(minor: int, currency: str) -> Figure:
 
 
 def sides(minor: int, currency: str) -> tuple[Figure, Figure]:
-    """A signed amount as debit and credit, one of them empty."""
+    """A signed amount as debit and credit, one of them empty; both where it is nothing."""
+    if not minor:
+        return (Figure(), Figure())
     amount = figure(abs(minor), currency)
     return (amount, Figure()) if minor > 0 else (Figure(), amount)
 
@@ -57,10 +60,37 @@ def csv_bytes(rows: Sequence[Row], encoding: str = "utf-8") -> bytes:
     return out.getvalue().encode(encoding, "replace")
 
 
+Block = Sequence[Row]
+"""Rows that must stay together in one file."""
+
+
+def refusing(
+    journals: Sequence[Journal],
+    problems: Callable[[Journal], list[str]],
+    blocks: Callable[[Journal], list[Block]],
+) -> dict[str, list[Block]]:
+    """Every batch's blocks, if no batch has a problem.
+
+    Lines that are nothing in the batch's currency are left out: a difference of rates is
+    money in the merchant's currency alone.
+
+    Raises:
+        Refused: With every problem of every batch.
+    """
+    journals = [
+        replace(journal, lines=tuple(line for line in journal.lines if line.minor))
+        for journal in journals
+    ]
+    found = [problem for journal in journals for problem in problems(journal)]
+    if found:
+        raise Refused(found)
+    return {journal.batch_id: blocks(journal) for journal in journals}
+
+
 def packed(
     name: str,
     columns: Row,
-    blocks: Mapping[str, Sequence[Sequence[Row]]],
+    blocks: Mapping[str, Sequence[Block]],
     *,
     most_rows: int | None = None,
     encoding: str = "utf-8",
@@ -70,7 +100,7 @@ def packed(
     Args:
         name: Begins the files' names.
         columns: The headings, on every file.
-        blocks: By batch: rows that must stay together in one file.
+        blocks: By batch.
         most_rows: How many rows, without the headings, a file may have.
         encoding: Of the target.
     """

@@ -18,12 +18,19 @@ from returns_pipeline.reporting.exports.journal import (
     Journal,
     Ledger,
     Line,
-    Refused,
     Written,
     at,
-    too_long,
+    beyond,
 )
-from returns_pipeline.reporting.exports.rows import Figure, Row, figure, fitted, packed
+from returns_pipeline.reporting.exports.rows import (
+    Block,
+    Figure,
+    Row,
+    figure,
+    fitted,
+    packed,
+    refusing,
+)
 
 NAME = "sage50"
 TITLE = "Sage 50 audit trail transactions"
@@ -54,16 +61,15 @@ def write(name: str, journals: Sequence[Journal], ledger: Ledger) -> Written:
     Raises:
         Refused: For a tax rate without a code, or a code that does not fit its column.
     """
-    problems: list[str] = []
-    blocks: dict[str, list[list[Row]]] = {}
-    for journal in journals:
-        problems.extend(too_long(journal, _DIGITS, "Sage 50"))
-        problems.extend(_unusable(journal, ledger))
-        if not problems:
-            blocks[journal.batch_id] = [_rows(journal, ledger)]
-    if problems:
-        raise Refused(problems)
-    return packed(name, COLUMNS, blocks, encoding="cp1252")
+
+    def problems(journal: Journal) -> list[str]:
+        return beyond(journal, _DIGITS, "Sage 50") + _unusable(journal, ledger)
+
+    def blocks(journal: Journal) -> list[Block]:
+        return [_rows(journal, ledger)]
+
+    found = refusing(journals, problems, blocks)
+    return packed(name, COLUMNS, found, encoding="cp1252")
 
 
 def _unusable(journal: Journal, ledger: Ledger) -> list[str]:

@@ -14,12 +14,11 @@ from returns_pipeline.reporting.exports.journal import (
     Journal,
     Ledger,
     Line,
-    Refused,
     Written,
     at,
-    too_long,
+    beyond,
 )
-from returns_pipeline.reporting.exports.rows import Row, figure, packed
+from returns_pipeline.reporting.exports.rows import Block, Row, figure, packed, refusing
 
 NAME = "xero"
 TITLE = "Xero manual journals"
@@ -46,20 +45,31 @@ def write(name: str, journals: Sequence[Journal], ledger: Ledger) -> Written:
     Raises:
         Refused: For a tax rate without a name, or VAT that is not what the rate gives.
     """
-    problems: list[str] = []
-    blocks: dict[str, list[list[Row]]] = {}
-    for journal in journals:
-        problems.extend(too_long(journal, _DIGITS, "Xero"))
-        problems.extend(_unnamed(journal, ledger) or _unlike(journal))
-        if not problems:
-            blocks[journal.batch_id] = _blocks(journal, ledger)
-    if problems:
-        raise Refused(problems)
-    return packed(name, COLUMNS, blocks, most_rows=MOST_LINES)
+
+    def problems(journal: Journal) -> list[str]:
+        unusual = _unnamed(journal, ledger) or _unlike(journal)
+        return beyond(journal, _DIGITS, "Xero") + unusual
+
+    def blocks(journal: Journal) -> list[Block]:
+        return _blocks(journal, ledger)
+
+    found = refusing(journals, problems, blocks)
+    return packed(name, COLUMNS, found, most_rows=MOST_LINES)
 
 
 def _unnamed(journal: Journal, ledger: Ledger) -> list[str]:
-    return [
+    missing = []
+    if _left_over(journal) and not ledger.rounding_account:
+        missing.append(
+            f"{journal.batch_id}: no account for vat_rounding_difference in the policy's "
+            "[finance.accounts]"
+        )
+    if len(journal.lines) >= MOST_LINES and not ledger.option("split_account"):
+        missing.append(
+            f"{journal.batch_id}: {len(journal.lines)} lines, and Xero takes {MOST_LINES} a file: "
+            "name a split_account in the policy's [exports.xero]"
+        )
+    return missing + [
         f"{at(journal, line)}: no tax rate of Xero for {_rate_key(line)!r} "
         "in the policy's [exports.xero.tax_rates]"
         for line in journal.lines
@@ -95,7 +105,7 @@ def _left_over(journal: Journal) -> int:
     return sum(line.minor + _tax(line) for line in journal.lines if not line.is_vat)
 
 
-def _blocks(journal: Journal, ledger: Ledger) -> list[list[Row]]:
+def _blocks(journal: Journal, ledger: Ledger) -> list[Block]:
     lines = [line for line in journal.lines if not line.is_vat]
     left = _left_over(journal)
     if left:
@@ -106,7 +116,7 @@ def _blocks(journal: Journal, ledger: Ledger) -> list[list[Row]]:
     # split account, which all of them together leave at nought.
     size = MOST_LINES - 1
     parts = [lines[start : start + size] for start in range(0, len(lines), size)]
-    blocks = []
+    blocks: list[Block] = []
     for number, part in enumerate(parts, start=1):
         rest = sum(line.minor + _tax(line) for line in part)
         if rest:
