@@ -39,7 +39,12 @@ def _fold(name: str) -> str:
 
 
 def decide(
-    unit: Unit, policy: Policy, locations: Mapping[str, str], *, late: bool = False
+    unit: Unit,
+    policy: Policy,
+    locations: Mapping[str, str],
+    *,
+    late: bool = False,
+    chosen: Disposition | None = None,
 ) -> Decided | Held | None:
     """The disposition of a unit under the policy.
 
@@ -49,14 +54,15 @@ def decide(
         locations: As from ``location_index``.
         late: Whether the return was begun after its window (``gate.is_late``): what would
             go to stock goes to quarantine, whatever its condition.
+        chosen: What a person decided it is: that, whatever the code says or the time is.
 
     Returns:
         ``None`` while there is no code; ``Held`` when the code or its location is unknown.
     """
     code = unit.disposition_code
-    if not code:
+    if not code and chosen is None:
         return None
-    disposition = policy.codes.get(fold(code))
+    disposition = chosen or policy.codes.get(fold(code))
     if disposition is None:
         if policy.unmapped != "quarantine":
             return Held(
@@ -65,7 +71,7 @@ def decide(
                 "DISPOSITION_UNMAPPED",
             )
         disposition = Disposition.QUARANTINE
-    if late and policy.rules[disposition].effect is not StockEffect.NONE:
+    if late and chosen is None and policy.rules[disposition].effect is not StockEffect.NONE:
         disposition = Disposition.QUARANTINE
     rule = policy.rules[disposition]
     location_id = ""

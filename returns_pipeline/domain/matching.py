@@ -155,6 +155,42 @@ def match_units(
     return results
 
 
+def match_to_line(
+    unit: Unit,
+    order: Order,
+    row_id: str,
+    taken: Mapping[str, Collection[int]],
+) -> Match:
+    """Match a unit to the line a person chose; what the line cannot take is refused as ever.
+
+    Args:
+        unit: Not matched, or matched elsewhere by a rule.
+        order: The order with the line, as it is now.
+        row_id: The line. Where the order has lost it, nobody's word helps.
+        taken: As for ``match_units``.
+    """
+    key = unit.unit_key
+    if order.cancelled:
+        reason = f"order {order.num_id} is cancelled in Linnworks"
+        return Orphan(key, "LINNWORKS_CANNOT_RETURN", reason, order.order_id)
+    if not order.processed:
+        reason = f"order {order.num_id} is still open in Linnworks"
+        return Waiting(key, "ORDER_NOT_PROCESSED", reason, order.order_id)
+    lines = _Lines(order, taken, {})
+    line = lines.by_row.get(row_id.lower())
+    if line is None:
+        reason = f"order {order.num_id} has no line {row_id} any more"
+        return Orphan(key, "SKU_UNKNOWN", reason, order.order_id)
+    return _take(unit, lines, _Found(line, "decision"))
+
+
+def has_room(order: Order, row_id: str, taken: Mapping[str, Collection[int]]) -> bool:
+    """Whether a unit of the order's line is still out."""
+    lines = _Lines(order, taken, {})
+    line = lines.by_row.get(row_id.lower())
+    return line is not None and lines.free(line) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class _Claim:
     """A unit of a usable order and the line it names, if it names one."""

@@ -40,6 +40,14 @@ def is_unpriced_part(line: OrderLine) -> bool:
     return line.parent_row_id is not None and not line.total_minor
 
 
+def priced_line(order: Order, row_id: str) -> OrderLine:
+    """The line that bears the price: of a part of a bundle without one, the bundle's."""
+    line = line_of(order, row_id)
+    if is_unpriced_part(line) and line.parent_row_id is not None:
+        return next((ln for ln in order.lines if ln.row_id == line.parent_row_id), line)
+    return line
+
+
 def unpriced_part() -> Held:
     """What a part of a bundle is worth, where only the bundle has a price: a person decides."""
     reason = "part of a bundle, without a price of its own: what it is worth is to be decided"
@@ -63,6 +71,8 @@ def refund_due(
     line_refunded_minor: int = 0,
     order_refunded_minor: int = 0,
     shipping_refunded_minor: int = 0,
+    anyway: bool = False,
+    amount_minor: int | None = None,
 ) -> RefundDue | Held:
     """The refund of one unit.
 
@@ -77,6 +87,10 @@ def refund_due(
         order_refunded_minor: Goods and shipping already refunded of the order.
         shipping_refunded_minor: Of that, the shipping: the returns of one order share the
             postage it paid.
+        anyway: Whether a person decided that it is paid: then it need not agree with what
+            Happy Returns says. No decision lifts the ceilings.
+        amount_minor: What that person decided to pay for the goods, gross; nothing else is
+            paid or kept with it. ``None``: the unit's share of its line.
 
     Returns:
         ``Held`` with ``REFUND_AMOUNT_MISMATCH``, ``REFUND_OVER_CEILING`` or
@@ -84,14 +98,14 @@ def refund_due(
         a tax that cannot be; with ``KIT_INCOMPLETE`` for a part of a bundle that has no
         price of its own. All amounts are minor units of the order's currency.
     """
-    line = line_of(order, matched.row_id)
+    line = priced_line(order, matched.row_id) if amount_minor else line_of(order, matched.row_id)
     if is_unpriced_part(line):
         return unpriced_part()
-    goods = share(line.total_minor, line.quantity, matched.unit_no)
+    goods = amount_minor or share(line.total_minor, line.quantity, matched.unit_no)
     shipping = fee = 0
-    if carries_order_extras:
+    if carries_order_extras and not amount_minor:
         shipping, fee = unit.shipping_refund_minor or 0, unit.fee_minor or 0
-    held = _disagrees(unit, order, goods, fee, policy)
+    held = _disagrees(unit, order, None if anyway else goods, fee, policy)
     if held is not None:
         return held
     if fee > goods + shipping:
@@ -106,6 +120,8 @@ def refund_due(
         return over
     shipping_vat = _shipping_vat(order, shipping, shipping_refunded_minor)
     goods_vat = share(line.vat_minor, line.quantity, matched.unit_no)
+    if amount_minor:
+        goods_vat = half_up_div(line.vat_minor * amount_minor, line.total_minor)
     if not (0 <= goods_vat <= goods and 0 <= shipping_vat <= shipping):
         reason = f"VAT of {goods_vat} in goods of {goods}, {shipping_vat} in shipping of {shipping}"
         return Held("VAT_RATE_UNKNOWN", reason, "VAT_RATE_UNKNOWN")
@@ -143,14 +159,17 @@ def _shipping_vat(order: Order, shipping: int, before: int) -> int:
     return half_up_div(vat * (before + shipping), paid) - half_up_div(vat * before, paid)
 
 
-def _disagrees(unit: Unit, order: Order, goods: int, fee: int, policy: Policy) -> Held | None:
+def _disagrees(
+    unit: Unit, order: Order, goods: int | None, fee: int, policy: Policy
+) -> Held | None:
     if unit.currency is not None and unit.currency != order.currency:
         return _mismatch(f"the return is in {unit.currency}, the order in {order.currency}")
     if fee and unit.fee_currency is not None and unit.fee_currency != order.currency:
         return _mismatch(f"the fee is in {unit.fee_currency}, the order in {order.currency}")
     told = unit.refund_amount_minor
-    comparable = unit.refund_type is not RefundType.EXCHANGE
-    if comparable and told is not None and abs(told - goods) > policy.refunds.tolerance_minor:
+    if unit.refund_type is RefundType.EXCHANGE or told is None or goods is None:
+        return None
+    if abs(told - goods) > policy.refunds.tolerance_minor:
         return _mismatch(f"Happy Returns says {told}, the order line {goods} (minor units)")
     return None
 

@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,6 +22,7 @@ from returns_pipeline.domain import gate as gate_rules
 from returns_pipeline.domain import matching
 from returns_pipeline.domain import refunds as refund_rules
 from returns_pipeline.domain.calendar import business_date
+from returns_pipeline.domain.decisions import Decision, Kind
 from returns_pipeline.domain.model import (
     Cleared,
     Decided,
@@ -32,6 +34,7 @@ from returns_pipeline.domain.model import (
     Matched,
     Order,
     OrderLine,
+    Orphan,
     RefundDue,
     RefundType,
     StockAdjustment,
@@ -39,7 +42,7 @@ from returns_pipeline.domain.model import (
     Unit,
 )
 from returns_pipeline.steps.runtime import Runtime
-from returns_pipeline.storage import records
+from returns_pipeline.storage import decisions, records
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.bulk import upsert
 
@@ -55,7 +58,8 @@ def matches(rt: Runtime) -> dict[str, int]:
     """
     now = rt.now()
     with rt.engine.begin() as connection:
-        unmatched = _unmatched_order_keys(connection)
+        chosen = decisions.of_open_units(connection, "line")
+        unmatched = _unmatched_order_keys(connection, chosen)
         if not unmatched:
             return {"matched": 0}
         units = records.units_of_orders(connection, unmatched)
@@ -64,19 +68,29 @@ def matches(rt: Runtime) -> dict[str, int]:
         )
         stored = records.matches_of(connection, (unit.unit_key for unit in units))
         pinned = _pinned(connection, (unit.unit_key for unit in units))
+        chosen = {u.unit_key: chosen[u.unit_key] for u in units if u.unit_key in chosen}
+        named = _chosen_orders(connection, chosen)
         taken: dict[str, set[int]] = defaultdict(set)
         held_by: dict[tuple[str, int], matching.Holder] = {}
         ours = {unit.unit_key for unit in units}
-        for row in _holders(connection, orders):
+        for row in _holders(connection, [*chain(*orders.values()), *named.values()]):
             if row.unit_key in pinned or row.unit_key not in ours:
                 taken[row.row_id].add(row.unit_no)
                 holder = matching.Holder(row.return_id, row.line_item_id)
                 held_by[row.row_id, row.unit_no] = holder
         by_order: dict[str, list[Unit]] = defaultdict(list)
-        for unit in units:
-            if unit.unit_key not in pinned and not _gone(unit):
-                by_order[unit.order_key].append(unit)
         results: list[Match] = []
+        for unit in units:
+            if unit.unit_key in pinned or _gone(unit):
+                continue
+            if unit.unit_key not in chosen:
+                by_order[unit.order_key].append(unit)
+                continue
+            # What a person said comes before what the rules make of the others.
+            match = _as_chosen(unit, chosen[unit.unit_key], named, taken)
+            results.append(match)
+            if isinstance(match, Matched):
+                taken[match.row_id].add(match.unit_no)
         for key, group in by_order.items():
             found = matching.match_units(group, orders.get(key, []), taken, held_by)
             results.extend(found)
@@ -91,13 +105,43 @@ def matches(rt: Runtime) -> dict[str, int]:
     return {"changed": len(changed), **counts}
 
 
-def _holders(connection: sa.Connection, orders: Mapping[str, list[Order]]) -> Iterable[Any]:
+def _chosen_orders(connection: sa.Connection, chosen: Mapping[str, Decision]) -> dict[str, Order]:
+    """The orders people named, by decision's order id, and by row id where a line was named.
+
+    A line is looked up where it is now: Linnworks moves lines when an order is split.
+    """
+    rows = {str(one.arguments["row_id"]) for one in chosen.values() if "row_id" in one.arguments}
+    lines = t.order_lines.c
+    query = sa.select(lines.row_id, lines.order_id)
+    now_in = {row[0]: row[1] for row in records.in_chunks(connection, query, lines.row_id, rows)}
+    ids = {str(one.arguments["order_id"]) for one in chosen.values()}
+    orders = records.orders_by_id(connection, ids | set(now_in.values()))
+    found = dict(orders)
+    found.update({row: orders[order_id] for row, order_id in now_in.items()})
+    return found
+
+
+def _as_chosen(
+    unit: Unit, decision: Decision, named: Mapping[str, Order], taken: Mapping[str, set[int]]
+) -> Match:
+    order_id = str(decision.arguments["order_id"])
+    row_id = str(decision.arguments.get("row_id", ""))
+    order = named.get(row_id) or named.get(order_id)
+    if order is None:
+        return Orphan(unit.unit_key, "ORPHAN_RETURN", "the order that was chosen is gone")
+    if row_id:
+        return matching.match_to_line(unit, order, row_id, taken)
+    (match,) = matching.match_units([unit], [order], taken)
+    return match
+
+
+def _holders(connection: sa.Connection, orders: Iterable[Order]) -> Iterable[Any]:
     """Which unit holds which unit number of the orders' lines."""
     found, items = t.matches.c, t.return_items.c
     query = sa.select(
         found.unit_key, found.row_id, found.unit_no, items.return_id, items.line_item_id
     ).join_from(t.matches, t.return_items, found.unit_key == items.unit_key)
-    row_ids = {line.row_id for named in orders.values() for o in named for line in o.lines}
+    row_ids = {line.row_id for order in orders for line in order.lines}
     return records.in_chunks(connection, query, found.row_id, sorted(row_ids))
 
 
@@ -105,7 +149,7 @@ def _gone(unit: Unit) -> bool:
     return unit.received is None and (unit.cancelled is not None or unit.expired is not None)
 
 
-def _unmatched_order_keys(connection: sa.Connection) -> list[str]:
+def _unmatched_order_keys(connection: sa.Connection, chosen: Mapping[str, Decision]) -> list[str]:
     items, found = t.return_items.c, t.matches.c
     query = (
         sa.select(items.order_key)
@@ -115,7 +159,12 @@ def _unmatched_order_keys(connection: sa.Connection) -> list[str]:
         .where(sa.or_(found.outcome.is_(None), found.outcome != "matched"))
         .where(sa.or_(items.received_at.is_not(None), items.stage.not_in(_ENDED)))
     )
-    return list(connection.execute(query).scalars())
+    keys = set(connection.execute(query).scalars())
+    # One that a rule had matched, and a person has matched otherwise since.
+    anew = [key for key, decision in chosen.items() if not decision.outcome]
+    query = sa.select(items.order_key)
+    keys.update(row[0] for row in records.in_chunks(connection, query, items.unit_key, anew))
+    return sorted(keys)
 
 
 def _pinned(connection: sa.Connection, keys: Iterable[str]) -> set[str]:
@@ -170,7 +219,11 @@ def dispositions(rt: Runtime) -> dict[str, int]:
     now = rt.now()
     with rt.engine.begin() as connection:
         work = _open_work(connection, with_orders=False)
-        coded = {key: unit for key, unit in work.units.items() if unit.disposition_code}
+        coded = {
+            key: unit
+            for key, unit in work.units.items()
+            if unit.disposition_code or key in work.chosen
+        }
         posted = _with_rows(connection, t.stock_adjustments, coded)
         rows = []
         held: Counter[str] = Counter()
@@ -180,17 +233,18 @@ def dispositions(rt: Runtime) -> dict[str, int]:
                 held[result.code] += 1
                 continue
             last = work.decisions.get(key)
-            if result is None or (last and _settled(last.decided, result, key in posted)):
+            fixed = key in posted and work.chosen_for(unit) is None
+            if result is None or (last and _settled(last.decided, result, fixed)):
                 continue
             rows.append(_disposition_row(result, last, rt.policy.hash, now))
         upsert(connection, t.dispositions, _DISPOSITION_COLUMNS, rows)
     return {"decided": len(rows), **held}
 
 
-def _settled(last: Decided, result: Decided, posted: bool) -> bool:  # noqa: FBT001
-    # Once stock was posted only a new word from the source moves a unit; a policy that
-    # changed its mind does not, or a typing error would empty a location.
-    return last == result or (posted and last.source_code == result.source_code)
+def _settled(last: Decided, result: Decided, fixed: bool) -> bool:  # noqa: FBT001
+    # Once stock was posted only a new word from the source or a person moves a unit; a policy
+    # that changed its mind does not, or a typing error would empty a location.
+    return last == result or (fixed and last.source_code == result.source_code)
 
 
 _DISPOSITION_COLUMNS = (
@@ -244,18 +298,33 @@ class _Work:
     despatched: Mapping[str, datetime | None]  # by order
     orders: Mapping[str, Order]
     locations: dict[str, str]
+    chosen: Mapping[str, Decision]  # the conditions people decided, by unit
 
     def decided(self, unit: Unit, rt: Runtime) -> Decided | Held | None:
         """The decision that stands, or why there is none."""
         stored = self.decisions.get(unit.unit_key)
-        if stored is not None and stored.decided.source_code == unit.disposition_code:
+        if (
+            stored is not None
+            and stored.decided.source_code == unit.disposition_code
+            and self.chosen_for(unit) is None
+        ):
             return stored.decided
         return self.decide(unit, rt)
 
     def decide(self, unit: Unit, rt: Runtime) -> Decided | Held | None:
         """What the policy says of its condition now."""
         late = self.is_late(unit, rt)
-        return disposition_rules.decide(unit, rt.policy, self.locations, late=late)
+        chosen = self.chosen_for(unit)
+        return disposition_rules.decide(unit, rt.policy, self.locations, late=late, chosen=chosen)
+
+    def chosen_for(self, unit: Unit) -> Disposition | None:
+        """The condition a person decided, while the source has not told of another since."""
+        decision = self.chosen.get(unit.unit_key)
+        if decision is None or decision.kind is not Kind.DISPOSITION:
+            return None
+        if decision.arguments["source_code"] != unit.disposition_code:
+            return None
+        return Disposition(decision.arguments["disposition"])
 
     def is_late(self, unit: Unit, rt: Runtime) -> bool:
         """Whether its return was begun after the window; not, while it is not matched."""
@@ -281,6 +350,7 @@ def _open_work(connection: sa.Connection, *, with_orders: bool = True) -> _Work:
         despatched=despatched,
         orders=orders,
         locations=disposition_rules.location_index(records.location_names(connection)),
+        chosen=decisions.of_open_units(connection, "condition"),
     )
 
 
@@ -345,9 +415,13 @@ def adjustments(rt: Runtime) -> dict[str, int]:
         new: list[tuple[Any, ...]] = []
         corrected: list[tuple[Any, ...]] = []
         misplaced: list[tuple[int, Disposition]] = []
+        by_hand = decisions.of_open_units(connection, "place")
         for key, unit in work.units.items():
             found = work.matches.get(key)
             if found is None:
+                continue
+            if key in by_hand and by_hand[key].kind is Kind.BY_HAND:
+                gates.put(key, Held("by_hand", by_hand[key].by))
                 continue
             decided = work.decided(unit, rt)
             rows = stored.get(key, [])
@@ -540,12 +614,18 @@ def refunds(rt: Runtime) -> dict[str, int]:
         stored = _with_rows(connection, t.refunds_due, work.units)
         pending = {k: u for k, u in work.units.items() if k not in stored and k in work.matches}
         so_far = _refunded_so_far(connection, work, pending)
+        chosen = decisions.of_open_units(connection, "money")
         gates = _Gates(connection, "refund", now)
         rows = []
         for key in sorted(pending):
             unit, match = pending[key], work.matches[key].match
             decided = work.decided(unit, rt)
             verdict = _refund_verdict(unit, match, decided, rt, late=work.is_late(unit, rt))
+            decision = chosen.get(key)
+            amount = None
+            if decision is not None:
+                verdict = _as_decided(decision, match)
+                amount = decision.arguments.get("amount_minor")
             if isinstance(verdict, Cleared) and isinstance(match, Matched):
                 order = work.orders[match.order_id]
                 if _is_even_exchange(unit, match, order):
@@ -558,9 +638,13 @@ def refunds(rt: Runtime) -> dict[str, int]:
                     verdict,
                     rt.policy,
                     carries_order_extras=(unit.return_id, match.order_id) not in so_far.extras,
-                    line_refunded_minor=so_far.lines[match.row_id],
+                    line_refunded_minor=so_far.lines[
+                        refund_rules.priced_line(order, match.row_id).row_id
+                    ],
                     order_refunded_minor=so_far.orders[match.order_id],
                     shipping_refunded_minor=so_far.shipping[match.order_id],
+                    anyway=decision is not None,
+                    amount_minor=amount,
                 )
                 if isinstance(result, Held):
                     verdict = result
@@ -588,6 +672,15 @@ def _refund_verdict(
     if left is not None and isinstance(match, Matched):
         return Cleared(left)
     return gate_rules.refund_gate(unit, match, decided, rt.policy, late=late)
+
+
+def _as_decided(decision: Decision, match: Match) -> Gate:
+    """The gate as a person set it; what has no order line is paid by nobody's word."""
+    if decision.kind is Kind.NO_REFUND:
+        return Held("not_refunded", decision.by)
+    if not isinstance(match, Matched):
+        return Held("unmatched", match.reason)
+    return Cleared(decision.decided_at)
 
 
 def _is_even_exchange(unit: Unit, match: Matched, order: Order) -> bool:

@@ -703,6 +703,8 @@ exceptions = Table(
     Column("resolution", Text, nullable=False, server_default=""),
     Column("assignee", Text, nullable=False, server_default=""),
     Column("policy_hash", Text, nullable=False),
+    Column("snoozed_until", Instant),
+    Column("resolver", Text, nullable=False, server_default=""),
     comment="The exception queue: what cannot move is somebody's named task.",
 )
 _OPEN = sa.text(_in("status", OPEN_EXCEPTION))
@@ -714,6 +716,103 @@ Index(
     sqlite_where=_OPEN,
     postgresql_where=_OPEN,
 )
+
+decisions = Table(
+    "decisions",
+    metadata,
+    _id(),
+    Column("subject", Text, nullable=False),  # unit key, intent key, or an exception's id
+    Column("question", Text, nullable=False),  # what it answers: line | disposition | money | ...
+    Column("sequence", sa.Integer, nullable=False),  # a later answer to the same question
+    Column("kind", Text, nullable=False),
+    Column("arguments", Text, nullable=False),  # JSON object
+    Column("exception_id", BigInt),  # the task it was made from
+    Column("actor", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("decided_at", Instant, nullable=False),
+    Column("policy_hash", Text, nullable=False),
+    UniqueConstraint(
+        "subject", "question", "sequence", name="uq_decisions_subject_question_sequence"
+    ),
+    comment="What people decided, as data for the next run. Append-only.",
+)
+Index("ix_decisions_exception_id", decisions.c.exception_id)
+
+decision_outcomes = Table(
+    "decision_outcomes",
+    metadata,
+    Column("decision_id", BigInt, ForeignKey("decisions.id"), primary_key=True),
+    Column("outcome", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("run_id", Text, nullable=False),
+    CheckConstraint(
+        "outcome IN ('carried_out', 'refused', 'superseded', 'ended')", name="outcome"
+    ),
+    comment="What became of each decision, once. Append-only.",
+)
+
+exception_actions = Table(
+    "exception_actions",
+    metadata,
+    _id(),
+    Column("exception_id", BigInt, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("decision_id", BigInt),
+    comment="Who did what to an exception, and when. Append-only.",
+)
+Index("ix_exception_actions_exception_id", exception_actions.c.exception_id)
+
+users = Table(
+    "users",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("roles", Text, nullable=False),  # JSON array of owners
+    Column("password_hash", Text, nullable=False),
+    Column("is_active", sa.Boolean, nullable=False),
+    Column("generation", sa.Integer, nullable=False),  # sessions of an earlier one are over
+    Column("created_at", Instant, nullable=False),
+    comment="Who may sign in to the web page, and for which owners they act.",
+)
+
+user_events = Table(
+    "user_events",
+    metadata,
+    _id(),
+    Column("name", Text, nullable=False),  # "" where nobody has the name that was typed
+    Column("event", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("at", Instant, nullable=False),
+    comment="Sign-ins, failed ones too, and what was done to users. Append-only.",
+)
+Index("ix_user_events_name", user_events.c.name, user_events.c.at)
+Index("ix_user_events_address", user_events.c.address, user_events.c.at)
+
+
+def _append_only(*tables: Table) -> None:
+    """Let the database itself refuse to change or delete a row, whoever asks."""
+    refuse = sa.DDL(
+        "CREATE OR REPLACE FUNCTION keep_as_written() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'append-only: %% is never changed', TG_TABLE_NAME; END $$"
+    ).execute_if(dialect="postgresql")
+    for table in tables:
+        sa.event.listen(table, "after_create", refuse)
+        for verb in ("UPDATE", "DELETE"):
+            start = f"CREATE TRIGGER {table.name}_no_{verb.lower()} BEFORE {verb} ON {table.name} "
+            on_postgresql = start + "FOR EACH ROW EXECUTE FUNCTION keep_as_written()"
+            on_sqlite = (
+                start + f"BEGIN SELECT RAISE(ABORT, 'append-only: {table.name} is never changed');"
+                " END"
+            )
+            for text, dialect in ((on_postgresql, "postgresql"), (on_sqlite, "sqlite")):
+                sa.event.listen(table, "after_create", sa.DDL(text).execute_if(dialect=dialect))
+
+
+_append_only(decisions, decision_outcomes, exception_actions, user_events)
 
 restock_readings = Table(
     "restock_readings",
