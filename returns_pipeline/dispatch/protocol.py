@@ -29,7 +29,7 @@ from returns_pipeline.clients.transport import (
     Unauthorised,
     VendorError,
 )
-from returns_pipeline.dispatch.writes import Absent, Adopt, Applied, Hold, Unclear, Write
+from returns_pipeline.dispatch.writes import Absent, Adopt, Applied, Hold, Write
 from returns_pipeline.storage import outbox
 from returns_pipeline.storage.engine import reading
 from returns_pipeline.storage.outbox import Intent
@@ -393,8 +393,11 @@ class Dispatcher:
         except Exception:  # noqa: BLE001 (it was not looked: it rests and is read back)
             self._move(intent, "unknown", error=error.detail)
             return "unknown"
-        if done is not None:
+        if isinstance(done, Adopt):
             return self._confirm(intent, write, done.evidence, "adopted")
+        if isinstance(done, Hold):
+            self._suspend(intent, write, done.why, done.code)
+            return "held"
         self._refuse(intent, write, error)
         return "refused"
 
@@ -455,7 +458,7 @@ class Dispatcher:
         found = write.read_back(intent)
         if isinstance(found, Applied):
             return self._confirm(intent, write, found.evidence, "found")
-        if isinstance(found, Unclear):
+        if not isinstance(found, Absent):
             self._suspend(intent, write, found.why)
             return "suspense"
         lost = self._times(intent, "unknown", "lease")
@@ -470,7 +473,11 @@ class Dispatcher:
         now = self._clock()
         with self._engine.begin() as connection:
             for key in outbox.corrupt(connection):
-                outbox.put_aside(connection, key, now=now, run_id=self._run_id, why=_ALTERED)
+                intent = outbox.put_aside(
+                    connection, key, now=now, run_id=self._run_id, why=_ALTERED
+                )
+                self._writes[intent.kind].suspended(connection, intent, _ALTERED, now)
+                self._withdraw(connection, intent, now)
                 summary.outcomes["corrupt"] += 1
 
 

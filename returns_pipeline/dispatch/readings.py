@@ -24,14 +24,13 @@ from returns_pipeline.clients.linnworks import (
     instant,
 )
 from returns_pipeline.clients.transport import ContractBroken
-from returns_pipeline.dispatch import refunds
+from returns_pipeline.dispatch import refunds, restocks
 from returns_pipeline.domain.money import CURRENCIES, exponent
 from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.bulk import upsert
 from returns_pipeline.storage.engine import reading
 
-_READ = "linnworks.bookings"
 _SEARCH = "SearchReturnsRefundsPaged"
 _REFUNDS_READ = "linnworks.refunds"
 # Orders whose returns are still of interest were despatched within the return window.
@@ -60,7 +59,7 @@ def read_bookings(
         VendorError: When it could not be read; nothing is stored then.
     """
     with reading(engine) as connection:
-        last = records.watermark(connection, _READ)
+        last = records.watermark(connection, restocks.BULK)
     since = (last - overlap) if last else now - _FIRST_WINDOW
     found: dict[int, tuple[object, ...]] = {}
     # Booked first: what was actioned meanwhile is told again, and stands.
@@ -69,7 +68,7 @@ def read_bookings(
             found[row.pkReturnId] = _values(row, date_type, now)
     with engine.begin() as connection:
         upsert(connection, t.restock_readings, _COLUMNS, list(found.values()), key=("rma_row_id",))
-        records.move_watermark(connection, _READ, now=now, at=now)
+        records.move_watermark(connection, restocks.BULK, now=now, at=now)
     return {"bookings_read": len(found)}
 
 

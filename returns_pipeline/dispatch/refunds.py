@@ -14,9 +14,17 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from returns_pipeline.clients.linnworks import RefundHeader, RefundLine
+from returns_pipeline.clients.linnworks import RefundHeader, RefundLine, RmaHeader
 from returns_pipeline.dispatch import writes
-from returns_pipeline.dispatch.writes import Absent, Adopt, Applied, Hold, Unclear, Write
+from returns_pipeline.dispatch.writes import (
+    Absent,
+    Adopt,
+    Applied,
+    Hold,
+    Unclear,
+    Write,
+    in_part,
+)
 from returns_pipeline.domain.money import format_minor
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.engine import reading
@@ -41,9 +49,13 @@ def refund_subject(order_id: str) -> str:
     return f"refund:{order_id}"
 
 
-def _total(intent: Intent) -> Decimal:
-    amount = sum(line["amount_minor"] for line in intent.payload["lines"])
-    return Decimal(format_minor(amount, intent.payload["currency"]))
+def _total(payload: Mapping[str, Any]) -> Decimal:
+    amount = sum(line["amount_minor"] for line in payload["lines"])
+    return Decimal(format_minor(amount, payload["currency"]))
+
+
+def _sum(lines: Iterable[RefundLine]) -> Decimal:
+    return sum((line.Amount for line in lines), Decimal(0))
 
 
 def _is_ours(header: RefundHeader, intent: Intent) -> bool:
@@ -82,7 +94,7 @@ class Creation(Write):
         return _held_by_others(self.engine, intent, headers, rows, units)
 
     def _adopted(self, header: RefundHeader, intent: Intent) -> Adopt | Hold:
-        if sum((line.Amount for line in header.lines), Decimal(0)) != _total(intent):
+        if _sum(header.lines) != _total(intent.payload):
             return Hold(
                 f"refund {header.RefundHeaderId} bears our reference and another amount",
                 "REFUND_AMOUNT_MISMATCH",
@@ -150,11 +162,27 @@ class Action(writes.Action):
         if header is None:
             return Hold(f"refund {header_id} is not there any more", "LINNWORKS_CANNOT_REFUND")
         if header.is_actioned:
-            return Adopt(_evidence(header.RefundHeaderId, header.lines, adopted=True))
+            return self.done(intent, header, adopted=True)
+        if in_part(header):
+            return Hold(f"refund {header_id} is actioned in part", "LINNWORKS_CANNOT_REFUND")
+        if changed := self._changed(intent, header):
+            return changed
         # Money that somebody else has sent since ours was created is as much a reason to ask.
         rows = {row for line in header.lines if (row := _row_of(line))}
         units = {line.RefundedUnit or "" for line in header.lines}
         return _held_by_others(self.engine, intent, headers, rows, units)
+
+    def done(self, intent: Intent, header: RmaHeader | RefundHeader, **more: Any) -> Adopt | Hold:
+        """Sent, and as much as the sealed batch says."""
+        return self._changed(intent, header) or super().done(intent, header, **more)
+
+    def _changed(self, intent: Intent, header: Any) -> Hold | None:
+        if _sum(header.lines) == _total(self.earlier(intent).payload):
+            return None
+        return Hold(
+            f"refund {header.RefundHeaderId} is of another amount than we made it",
+            "REFUND_AMOUNT_MISMATCH",
+        )
 
     def send(self, intent: Intent) -> Mapping[str, Any]:
         """Send the money."""

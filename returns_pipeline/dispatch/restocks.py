@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -27,12 +27,16 @@ from returns_pipeline.dispatch.writes import (
     Write,
     in_part,
 )
+from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.engine import reading
 from returns_pipeline.storage.outbox import Intent
 
 BOOKING = "rma_booking"
 ACTION = "rma_action"
+BULK = "linnworks.bookings"  # the watermark of the bulk reading (``readings``)
+# How long it stands for a look at the order's own headers: a run's first minutes.
+_BULK_HOLDS = timedelta(minutes=5)
 
 _Place = tuple[str, str]  # order row, location
 _Quantities = Counter[tuple[_Place, str]]
@@ -81,6 +85,7 @@ def _evidence(header_id: int, lines: Sequence[RmaLine], **more: Any) -> dict[str
                 "rma_row_id": line.RMARowId,
                 "row_id": (line.OrderItemRowId or "").lower(),
                 "location_id": (line.ReturnLocation or "").lower(),
+                "quantity": line.ReturnQuantity or 0,
                 "scrapped": bool(line.ScrapQuantity),
                 "actioned_at": line.ActionedDate,
             }
@@ -105,11 +110,15 @@ class Booking(Write):
     kind = BOOKING
 
     def precheck(self, intent: Intent) -> Adopt | Hold | None:
-        """Look at the order's bookings where the bulk reading shows another, or tried before."""
+        """Look at the order's bookings, unless the bulk reading of just now shows no other."""
         order_id = intent.payload["order_id"]
         with reading(self.engine) as connection:
             # A second try comes after a rest, in which anybody may have booked.
-            if intent.attempt == 1 and not _others_booked(connection, order_id, intent):
+            if (
+                intent.attempt == 1
+                and _was_just_read(connection, intent)
+                and not _others_booked(connection, order_id, intent)
+            ):
                 return None
         touching = _of_others(self.engine, intent, self.linnworks.rma_headers(order_id))
         return _fits(intent, touching) if touching else None
@@ -192,7 +201,7 @@ class Action(writes.Action):
         if header is None:
             return Hold(f"RMA {header_id} is not there any more", "LINNWORKS_CANNOT_RETURN")
         if header.is_actioned:
-            return Adopt(_evidence(header_id, header.lines, adopted=True))
+            return self.done(intent, header, adopted=True)
         if in_part(header):
             return Hold(f"RMA {header_id} is actioned in part", "LINNWORKS_CANNOT_RETURN")
         if _shown(header.lines) != _asked(intent.payload["lines"]):
@@ -224,21 +233,35 @@ class Action(writes.Action):
         evidence: Mapping[str, Any],
         now: datetime,
     ) -> None:
-        """The units stand in stock: at their location, or written off there."""
-        moved = t.stock_adjustments.c
+        """The units stand in stock: at their location, or written off there.
+
+        Line by line: only where as many were moved as wait for it.
+        """
+        shown: Counter[tuple[str, str, int]] = Counter()
+        by_place: dict[tuple[str, str, int], Mapping[str, Any]] = {}
         for line in evidence["lines"]:
+            place = (line["row_id"], line["location_id"], int(line["scrapped"]))
+            shown[place] += line["quantity"]
+            by_place.setdefault(place, line)
+        moved = t.stock_adjustments.c
+        for (row_id, location_id, scrapped), quantity in shown.items():
+            waiting = (
+                moved.intent_key == intent.intent_key,
+                sa.func.lower(moved.row_id) == row_id,
+                sa.func.lower(moved.location_id) == location_id,
+                moved.scrap_quantity == scrapped,
+                moved.state != "posted",
+            )
+            counted = sa.select(sa.func.count()).select_from(t.stock_adjustments).where(*waiting)
+            if connection.execute(counted).scalar_one() != quantity:
+                continue
+            line = by_place[row_id, location_id, scrapped]
             done_at = None
             if evidence.get("adopted"):
                 done_at = instant(line["actioned_at"], "ActionRMABooking", "ActionedDate")
             connection.execute(
                 sa.update(t.stock_adjustments)
-                .where(
-                    moved.intent_key == intent.intent_key,
-                    sa.func.lower(moved.row_id) == line["row_id"],
-                    sa.func.lower(moved.location_id) == line["location_id"],
-                    moved.scrap_quantity == int(line["scrapped"]),
-                    moved.state != "posted",
-                )
+                .where(*waiting)
                 .values(
                     state="posted",
                     posted_at=done_at or now,
@@ -247,7 +270,7 @@ class Action(writes.Action):
                     note="",
                 )
             )
-        # Read back with other lines than asked: what has no line of its own is not posted.
+        # Actioned with other lines than asked: what has no line of its own is not posted.
         _hold_adjustments(
             connection,
             intent.reference,
@@ -319,6 +342,15 @@ def _our_headers(connection: sa.Connection, order_id: str) -> set[int]:
 def stock_subject(order_id: str) -> str:
     """What restocks of one order wait for each other by: one unknown holds the others up."""
     return f"stock:{order_id}"
+
+
+def _was_just_read(connection: sa.Connection, intent: Intent) -> bool:
+    """Whether the bulk reading is of a moment before the claim."""
+    read_at = records.watermark(connection, BULK)
+    claimed_at = intent.sent_at
+    if read_at is None or claimed_at is None:
+        return False
+    return timedelta() <= claimed_at - read_at < _BULK_HOLDS
 
 
 def _others_booked(connection: sa.Connection, order_id: str, intent: Intent) -> bool:

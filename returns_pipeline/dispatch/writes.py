@@ -106,7 +106,7 @@ class Write(ABC):
             VendorError: Typed by what is known of its fate.
         """
 
-    def done_by_others(self, intent: Intent) -> Adopt | None:
+    def done_by_others(self, intent: Intent) -> Adopt | Hold | None:
         """Look whether Linnworks said no because somebody else has done it meanwhile.
 
         Raises:
@@ -191,13 +191,18 @@ class Action(Write):
             VendorError: When that could not be read.
         """
 
-    def done_by_others(self, intent: Intent) -> Adopt | None:
+    def done(self, intent: Intent, header: RmaHeader | RefundHeader, **more: Any) -> Adopt | Hold:
+        """What it proves that a header is actioned; a person looks where it is not what we made."""
+        del intent
+        return Adopt(self.proof(_id_of(header), header.lines, **more))
+
+    def done_by_others(self, intent: Intent) -> Adopt | Hold | None:
         """Carried out between our making it, or our look, and our call."""
         header_id = self.earlier(intent).header_id
         header = self.header(intent, header_id)
         if header is None or not header.is_actioned:
             return None
-        return Adopt(self.proof(header_id, header.lines, adopted=True))
+        return self.done(intent, header, adopted=True)
 
     def read_back(self, intent: Intent) -> Applied | Absent | Unclear:
         """Actioned or not: the header says."""
@@ -206,10 +211,15 @@ class Action(Write):
         if header is None:
             return Unclear(f"{self.noun} {header_id} is not there any more")
         if header.is_actioned:
-            return Applied(self.proof(header_id, header.lines))
+            found = self.done(intent, header)
+            return Unclear(found.why) if isinstance(found, Hold) else Applied(found.evidence)
         if in_part(header):
             return Unclear(f"{self.noun} {header_id} is actioned in part")
         return Absent()
+
+
+def _id_of(header: RmaHeader | RefundHeader) -> int:
+    return header.RMAHeaderId if isinstance(header, RmaHeader) else header.RefundHeaderId
 
 
 def in_part(header: RmaHeader | RefundHeader) -> bool:

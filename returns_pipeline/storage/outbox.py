@@ -364,15 +364,16 @@ def corrupt(connection: sa.Connection) -> list[str]:
     ]
 
 
-def put_aside(connection: sa.Connection, key: str, *, now: datetime, run_id: str, why: str) -> None:
+def put_aside(
+    connection: sa.Connection, key: str, *, now: datetime, run_id: str, why: str
+) -> Intent:
     """Take an intent out of the queue for a person, whatever its state."""
-    connection.execute(
+    row = connection.execute(
         sa.update(t.intents)
         .where(t.intents.c.intent_key == key)
         .values(state="suspense", error=why, settled_at=now)
-    )
-    connection.execute(
-        sa.insert(t.attempts).values(
-            intent_key=key, attempt=0, step="put_aside", at=now, run_id=run_id, detail=why
-        )
-    )
+        .returning(*_COLUMNS)
+    ).one()
+    intent = Intent(*row)
+    _note(connection, intent, "put_aside", now, run_id, why)
+    return intent

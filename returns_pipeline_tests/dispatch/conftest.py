@@ -155,13 +155,13 @@ class Account:
     def drive(self, of: tuple[str, ...]) -> dict[str, int]:
         return self.dispatcher().drive(of).counts()
 
-    def dispatcher(self, holder: str = "test") -> Dispatcher:
+    def dispatcher(self, holder: str = "test", run_id: str = "run") -> Dispatcher:
         return Dispatcher(
             self.engine,
             kinds.all_writes(self.linnworks, self.engine),
             clock=self.clock.now,
             settle=SETTLE,
-            run_id="run",
+            run_id=run_id,
             holder=holder,
             sleep=lambda _seconds: None,
         )
@@ -381,11 +381,13 @@ class Account:
     def intents(self) -> dict[str, str]:
         with self.engine.connect() as connection:
             query = sa.select(t.intents.c.kind, t.intents.c.state).order_by(t.intents.c.id)
-            return dict(connection.execute(query).tuples().all())
+            return dict(tuple(row) for row in connection.execute(query))
 
-    def steps(self) -> list[str]:
+    def steps(self, kind: str = "") -> list[str]:
+        """What was noted, in order, of one kind of write or of all."""
+        noted = t.attempts.c
+        query = sa.select(noted.step).where(noted.intent_key.startswith(kind)).order_by(noted.id)
         with self.engine.connect() as connection:
-            query = sa.select(t.attempts.c.step).order_by(t.attempts.c.id)
             return list(connection.execute(query).scalars())
 
     def left(self) -> dict[str, int]:

@@ -92,6 +92,7 @@ def test_a_lost_answer_is_settled_by_reading_back(account: Account, method: str,
 def test_an_unknown_write_rests_for_the_settle_time_before_anything_else(
     account: Account, method: str
 ) -> None:
+    account.read_bookings()
     account.decide()
     account.fault(method, "lost_after")
     account.restock()
@@ -247,6 +248,7 @@ def test_a_booking_of_staff_for_another_line_stops_nothing(account: Account) -> 
 
 
 def test_our_own_bookings_are_not_taken_for_somebody_elses(account: Account) -> None:
+    account.read_bookings()
     account.decide()
     account.restock()
     account.read_bookings()
