@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from returns_pipeline.cli import database, queue
+from returns_pipeline.cli import alerts, database, queue
 from returns_pipeline.cli.demo import demo
 from returns_pipeline.cli.reports import explain, report
 from returns_pipeline.cli.vendors import sandbox, ui
@@ -26,6 +26,7 @@ app.command()(reconcile)
 app.command()(report)
 app.command()(explain)
 app.add_typer(queue.app, name="exceptions")
+app.add_typer(alerts.app, name="alerts")
 app.add_typer(database.app, name="db")
 app.command()(sandbox)
 app.command()(ui)

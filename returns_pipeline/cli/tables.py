@@ -257,3 +257,22 @@ def story(item: Mapping[str, Any], moments: Sequence[Moment], zone: str) -> Rend
         at = local(datetime.fromisoformat(moment.at), zone)
         grid.add_row(Text(at, "dim"), Text(moment.topic, "cyan"), Text(moment.text))
     return Group(head, grid, Text())
+
+
+def messages(rows: Sequence[Mapping[str, Any]], zone: str) -> RenderableType:
+    """The last alerts, and what became of each."""
+    return _filled(
+        table("", "when", "to", "by", "state", "tries", "subject", "why", numbers=["tries"]),
+        (
+            (
+                local(row["created_at"], zone),
+                row["owner"],
+                row["channel"],
+                row["state"].replace("_", " "),
+                row["attempts"],
+                row["subject"],
+                row["error"],
+            )
+            for row in rows
+        ),
+    )

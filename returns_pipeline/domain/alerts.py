@@ -140,30 +140,30 @@ def tells_at_once(severity: Severity, policy: AlertPolicy) -> bool:
     return severity in policy.at_once
 
 
-def compose(notices: Iterable[Notice], *, in_full: int) -> list[Message]:
-    """One message an owner; digests each by itself.
-
-    Args:
-        notices: What may leave now, of any owner.
-        in_full: How many of a message are shown in full: the gravest, then the dearest.
-    """
-    by_owner: dict[tuple[Owner, str], list[Notice]] = defaultdict(list)
+def grouped(notices: Iterable[Notice]) -> list[list[Notice]]:
+    """Notices by the message they go into: an owner's in one, digests and trials alone."""
+    groups: dict[tuple[Owner, str], list[Notice]] = defaultdict(list)
     for one in notices:
         alone = one.key if one.kind in {Kind.DIGEST, Kind.TEST} else ""
-        by_owner[one.owner, alone].append(one)
-    messages = []
-    for (owner, _), found in sorted(by_owner.items()):
-        ranked = sorted(found, key=_rank)
-        messages.append(
-            Message(
-                owner=owner,
-                severity=ranked[0].severity,
-                subject=_subject(owner, ranked),
-                notices=tuple(ranked[:in_full]),
-                more=max(0, len(ranked) - in_full),
-            )
-        )
-    return messages
+        groups[one.owner, alone].append(one)
+    return [groups[key] for key in sorted(groups)]
+
+
+def compose(notices: Sequence[Notice], *, in_full: int) -> Message:
+    """One owner's message.
+
+    Args:
+        notices: One group of ``grouped``, in any order.
+        in_full: How many are shown in full: the gravest, then the dearest.
+    """
+    ranked = sorted(notices, key=_rank)
+    return Message(
+        owner=ranked[0].owner,
+        severity=ranked[0].severity,
+        subject=_subject(ranked[0].owner, ranked),
+        notices=tuple(ranked[:in_full]),
+        more=max(0, len(ranked) - in_full),
+    )
 
 
 def _rank(one: Notice) -> tuple[str, int, datetime, str]:

@@ -56,6 +56,7 @@ UNPAID_REFUND = ("due", "batched", "refused")
 UNFINISHED_BATCH = ("sealed", "exported")
 UNCREATED_EXCHANGE = ("ready", "intended", "held")
 OPEN_EXCEPTION = ("open", "ack", "snoozed")
+UNSENT_MESSAGE = ("queued",)
 
 
 def among(column: sa.ColumnElement[str], states: Sequence[str]) -> sa.ColumnElement[bool]:
@@ -207,6 +208,7 @@ order_lines = Table(
     Column("is_unlinked", sa.Boolean, nullable=False),
     Column("is_batched", sa.Boolean, nullable=False),
     Column("parent_row_id", Text),  # of a bundle's child
+    Column("discount_minor", BigInt, nullable=False, server_default="0"),  # gross, all units
     CheckConstraint("quantity >= 0", name="quantity"),
     comment="Order item rows; a bundle's children name their parent.",
 )
@@ -866,3 +868,51 @@ _partial(
     where="row_id IS NOT NULL AND NOT is_ours AND NOT is_deleted",
     on_sqlite="row_id IS NOT NULL AND is_ours = 0 AND is_deleted = 0",
 )
+
+# --- alerts -----------------------------------------------------------------------
+
+alerts = Table(
+    "alerts",
+    metadata,
+    _id(),
+    Column("alert_key", Text, nullable=False, unique=True),
+    Column("kind", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("what", Text, nullable=False),
+    Column("remedy", Text, nullable=False),
+    Column("amount_minor", BigInt, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("units", sa.Integer, nullable=False),
+    Column("link", Text, nullable=False),
+    Column("runbook", Text, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("leaves_at", Instant, nullable=False),
+    Column("message_key", Text),  # the message it went into
+    comment="What somebody is told, once each.",
+)
+Index("ix_alerts_kind", alerts.c.kind, alerts.c.id)
+Index("ix_alerts_message_key", alerts.c.message_key)
+_partial("ix_alerts_waiting", alerts.c.leaves_at, where="message_key IS NULL")
+
+alert_messages = Table(
+    "alert_messages",
+    metadata,
+    _id(),
+    Column("message_key", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempts", sa.Integer, nullable=False),
+    Column("next_at", Instant, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("sent_at", Instant),
+    Column("error", Text, nullable=False),
+    CheckConstraint("state IN ('queued', 'sent', 'given_up')", name="state"),
+    UniqueConstraint("message_key", "channel", name="uq_alert_messages_message_key_channel"),
+    comment="Messages to people, one a channel, sent until they are taken.",
+)
+_partial("ix_alert_messages_unsent", alert_messages.c.next_at, where=_in("state", UNSENT_MESSAGE))
