@@ -164,6 +164,7 @@ class OrderLine:
     is_unlinked: bool = False
     is_batched: bool = False
     parent_row_id: str | None = None
+    discount_minor: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +186,8 @@ class Order:
     payment_method: str
     lines: tuple[OrderLine, ...]
     despatched_at: datetime | None = None
+    conversion_rate: str = ""
+    """Into the merchant's currency, a decimal; empty: Linnworks did not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,7 +339,11 @@ class ExchangeOrder:
 
 @dataclass(frozen=True, slots=True)
 class Posting:
-    """One ledger line of one unit: a role, a tax key, a side, an amount. Never netted."""
+    """One ledger line of one unit: a role, a tax key, a side, an amount. Never netted.
+
+    ``event_key`` is the refund or stock movement it is of. ``base_minor`` is the amount in
+    the merchant's currency where that is another (``None``: it is not).
+    """
 
     posting_key: str
     unit_key: str
@@ -347,6 +354,8 @@ class Posting:
     amount_minor: int
     currency: str
     occurred_at: datetime
+    event_key: str = ""
+    base_minor: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

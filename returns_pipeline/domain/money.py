@@ -7,6 +7,7 @@ All rounding is half away from zero ("half up"), in integers. Not here: who is o
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 
 # ISO 4217, by how many decimals the minor unit has. Many on a line: one each says no more.
 # fmt: off
@@ -103,6 +104,23 @@ def half_up_div(numerator: int, denominator: int) -> int:
     if numerator < 0:
         return -half_up_div(-numerator, denominator)
     return (2 * numerator + denominator) // (2 * denominator)
+
+
+def half_up(amount: Fraction) -> int:
+    """An exact amount as a whole number, halves away from zero."""
+    return half_up_div(amount.numerator, amount.denominator)
+
+
+def converted(minor: int, currency: str, rate: Fraction, into: str) -> Fraction:
+    """An amount in another currency, exact: nothing is rounded before it is summed.
+
+    Args:
+        minor: Minor units of ``currency``.
+        currency: ISO 4217.
+        rate: Units of ``into`` for one unit of ``currency``.
+        into: ISO 4217; the answer is in its minor units.
+    """
+    return minor * rate * _SCALE[exponent(into)] / _SCALE[exponent(currency)]
 
 
 def share(total: int, quantity: int, unit_no: int) -> int:

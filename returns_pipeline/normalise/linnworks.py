@@ -35,6 +35,8 @@ class _Item(msgspec.Struct):
     ChannelSKU: str | None = None
     Quantity: int = 0
     TaxRate: Decimal | None = None
+    PricePerUnit: Decimal | None = None
+    TaxCostInclusive: bool | None = None
     Cost: Decimal | None = None
     CostIncTax: Decimal | None = None
     UnitCost: Decimal | None = None
@@ -65,6 +67,7 @@ class _Totals(msgspec.Struct):
     PostageCostExTax: Decimal | None = None
     PaymentMethod: str | None = None
     Currency: str | None = None
+    ConversionRate: Decimal | None = None
 
 
 class _Order(msgspec.Struct):
@@ -177,10 +180,10 @@ def _is_amount(value: Decimal | int | None) -> bool:
 def _amounts(found: _Order) -> Iterator[Decimal | int | None]:
     totals = found.TotalsInfo
     yield from (found.NumOrderId, totals.TotalCharge)
-    yield from (totals.PostageCost, totals.PostageCostExTax)
+    yield from (totals.PostageCost, totals.PostageCostExTax, totals.ConversionRate)
     for item in _all(found.Items):
         yield from (item.Quantity, item.TaxRate, item.Cost, item.CostIncTax)
-        yield from (item.UnitCost, item.DespatchStockUnitCost)
+        yield from (item.UnitCost, item.DespatchStockUnitCost, item.PricePerUnit)
 
 
 def _currency(found: _Order) -> str:
@@ -222,6 +225,7 @@ def order(raw: bytes, *, observed_at: datetime) -> NormalisedOrder:
             postage_vat_minor=postage_vat,
             payment_method=totals.PaymentMethod or "",
             lines=lines,
+            conversion_rate=_rate(totals.ConversionRate),
         ),
         reference=general.ReferenceNum or "",
         location_id=(found.FulfilmentLocationId or "").lower(),
@@ -261,8 +265,24 @@ def _lines(
             is_unlinked=bool(item.IsUnlinked),
             is_batched=_batched(item),
             parent_row_id=parent,
+            discount_minor=_discount(item, places),
         )
         yield from _lines(item.CompositeSubItems or [], order, places, item.RowId.lower())
+
+
+def _discount(item: _Item, places: int) -> int:
+    """What was taken off the line's price, gross; nothing where the price is not told."""
+    if item.PricePerUnit is None:
+        return 0
+    full = item.PricePerUnit * item.Quantity
+    if not item.TaxCostInclusive:
+        full *= 1 + (item.TaxRate or Decimal(0)) / 100
+    return max(0, _minor(full - (item.CostIncTax or Decimal(0)), places))
+
+
+def _rate(told: Decimal | None) -> str:
+    """The rate as a plain decimal; one that is not above zero is none."""
+    return f"{told.normalize():f}" if told is not None and told > 0 else ""
 
 
 def _batched(item: _Item) -> bool:

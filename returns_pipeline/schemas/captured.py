@@ -156,6 +156,7 @@ DECLARED = {
             "is_unlinked": f.flag("Whether its SKU is not linked to a stock item"),
             "is_batched": f.flag("Whether its stock is kept by batch or serial number"),
             "parent_row_id": f.name("The bundle it is part of").or_null,
+            "discount_minor": f.minor("What was taken off its price, gross", 0),
         },
         key=("row_id",),
         rules=(

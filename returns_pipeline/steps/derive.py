@@ -71,6 +71,7 @@ _ORDER_COLUMNS = (
     "postage_vat_minor",
     "payment_method",
     "location_id",
+    "conversion_rate",
 )
 _LINE_COLUMNS = (
     "row_id",
@@ -89,6 +90,7 @@ _LINE_COLUMNS = (
     "is_unlinked",
     "is_batched",
     "parent_row_id",
+    "discount_minor",
 )
 
 
@@ -157,6 +159,7 @@ def _write_orders(
                 order.postage_vat_minor,
                 order.payment_method,
                 found.location_id,
+                order.conversion_rate,
             )
         )
         for place, line in enumerate(order.lines):
@@ -177,6 +180,7 @@ def _write_orders(
                 line.is_unlinked,
                 line.is_batched,
                 line.parent_row_id,
+                line.discount_minor,
             )
     upsert(connection, t.orders, _ORDER_COLUMNS, headers, key=("order_id",))
     upsert(connection, t.order_lines, _LINE_COLUMNS, list(lines.values()), key=("row_id",))

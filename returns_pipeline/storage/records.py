@@ -281,6 +281,7 @@ _ORDER = (
     t.orders.c.postage_vat_minor,
     t.orders.c.payment_method,
     t.orders.c.processed_at,
+    t.orders.c.conversion_rate,
 )
 _LINE = (
     t.order_lines.c.row_id,
@@ -297,6 +298,7 @@ _LINE = (
     t.order_lines.c.is_unlinked,
     t.order_lines.c.is_batched,
     t.order_lines.c.parent_row_id,
+    t.order_lines.c.discount_minor,
 )
 
 
@@ -307,7 +309,7 @@ def _with_lines(connection: sa.Connection, headers: Sequence[Row]) -> list[Order
     for row in in_chunks(connection, query, t.order_lines.c.order_id, ids):
         lines[row[1]].append(OrderLine(*row))
     return [
-        Order(*(*header[:-1], tuple(lines[header[0]]), header[-1]))  # as declared
+        Order(*(*header[:-2], tuple(lines[header[0]]), *header[-2:]))  # as declared
         for header in headers
     ]
 

@@ -179,7 +179,12 @@ def totals(order: Order) -> dict[str, Any]:
         "TotalCharge": float(total),
         "PaymentMethod": order.payment_method,
         "Currency": order.currency,
+        "ConversionRate": _RATES.get(order.currency, 1.0),
     }
+
+
+# Into the account's own currency, pounds.
+_RATES = {"EUR": 0.8612, "USD": 0.7704}
 
 
 def _customer(order: Order) -> dict[str, Any]:

@@ -24,6 +24,9 @@ def upgrade() -> None:
     """Add the columns and tables, then the triggers."""
     _text("orders", "conversion_rate")
     op.add_column(
+        "order_lines", sa.Column("discount_minor", BIG, server_default="0", nullable=False)
+    )
+    op.add_column(
         "refunds_due", sa.Column("attempt", sa.Integer(), server_default="0", nullable=False)
     )
     if op.get_bind().dialect.name == "sqlite":
