@@ -24,7 +24,7 @@ from returns_pipeline.storage.bulk import chunks, upsert
 
 def _received(source: str, key: str, document: object, now: datetime) -> Received:
     body = json.dumps(document).encode()
-    return Received(source, key, content_hash(body), now, lambda: (body, ""))
+    return Received(source, key, content_hash(body), now, body)
 
 
 def _order(number: int) -> dict[str, object]:

@@ -1,10 +1,11 @@
-"""Happy Returns items as domain units: names, formats, personal data.
+"""Happy Returns items as domain units: names, formats.
 
 Most field names and codes are not published: they come from the policy, and whatever is
 not known there is reported, never guessed (contracts/happy_returns/ADAPTER.md, grades
 there). Nothing here raises on a payload: what cannot be read leaves its field empty and
-stands in the unit's ``problems``. Not here: asking (``clients.happy_returns``), what a
-stage opens (``domain.gate``), mapping dispositions (``domain.disposition``).
+stands in the unit's ``problems``. Not here: asking (``clients.happy_returns``), personal
+data (``redaction``), what a stage opens (``domain.gate``), mapping dispositions
+(``domain.disposition``).
 """
 
 from __future__ import annotations
@@ -24,160 +25,16 @@ import msgspec
 from returns_pipeline.domain.model import Fact, Precision, RefundType, Unit
 from returns_pipeline.domain.money import parse_amount_with_currency, parse_minor
 from returns_pipeline.domain.policy import HappyReturnsPolicy, fold, order_key
+from returns_pipeline.normalise.redaction import E_MAIL, UNREADABLE, decoded, fields_of
 
 T = TypeVar("T")
 
-_RAW = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_ANY = msgspec.json.Decoder()
-_CANONICAL = msgspec.json.Encoder()
-
 _LONGEST_TEXT = 255  # a key of ours must fit a database index
-_LONGEST_NAME = 64
 
 
 def content_hash(raw: bytes) -> str:
     """The hash by which an unchanged item is recognised, over the bytes as received."""
     return hashlib.sha256(raw).hexdigest()
-
-
-# What decoding raises when the bytes are no JSON, no UTF-8, or nested without end.
-_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-
-
-def _fields(raw: bytes | str) -> dict[str, msgspec.Raw]:
-    try:
-        return _RAW.decode(raw)
-    except _UNREADABLE:
-        return {}
-
-
-# --- personal data ----------------------------------------------------------------
-
-# Never stored: whatever is about the shopper, under whatever name. Parts of folded names,
-# so that ``customer_first_name`` and ``shippingAddressLine2`` are covered. Only names
-# that the policy does not know are looked at: ``productName`` stays.
-_PERSONAL = (
-    *("mail", "phone", "mobile", "tel", "fax", "name", "address", "street", "city", "town"),
-    *("postcode", "postal", "zip", "customer", "shopper", "buyer", "consumer", "client"),
-    *("recipient", "sender", "contact", "person", "user", "owner", "guest", "account"),
-    *("birth", "gender", "latitude", "longitude", "passport", "iban", "card", "social"),
-    *("comment", "note", "message", "feedback", "remark", "text", "memo", "description"),
-    *("image", "photo", "picture", "video", "attachment", "signature", "qrcode"),
-)
-# Published or seen, read by nobody here, and harmless: kept and not reported.
-_IGNORED = frozenset(
-    [
-        "categoryID",
-        "oneClickExchange",
-        "location",
-        "locationMetro",
-        "country",
-        "poNumber",
-        "shippingBoxKind",
-        "happyReturnsRetailerID",
-        "happyReturnsRMAID",
-        "retailerID",
-    ]
-)
-# What a value under a name nobody knows may look like to be kept: a code, a number, an
-# instant, an amount with its currency. Anything else may be words about the shopper.
-_CODE = re.compile(rb'"[\w.:+/#-]{0,64}( [A-Z]{3})?"|[\w.+-]{1,32}')
-_NAME = re.compile(r"[A-Za-z][\w.$-]{0,63}", re.ASCII)
-_E_MAIL = re.compile(r"[^\s@<>\"'(),;:]+@[^\s@<>\"'(),;:]+")
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """What becomes of the fields of items that have the same names."""
-
-    kept: tuple[tuple[str, bool], ...]  # in order; with: only where the value is a code
-    unknown: tuple[str, ...]  # as they may be told
-
-
-@lru_cache(maxsize=1024)
-def _plan(names: tuple[str, ...], known: tuple[str, ...]) -> _Plan:
-    kept, unknown = [], []
-    for name in names:
-        if name in known:
-            kept.append((name, False))
-        elif not _NAME.fullmatch(name):
-            # It may be anything, the shopper's own name included: an object keyed by it.
-            unknown.append("(a name that is no identifier)")
-        elif not _is_personal(name):
-            kept.append((name, True))
-            if name not in _IGNORED:
-                unknown.append(name)
-    return _Plan(tuple(sorted(kept)), tuple(dict.fromkeys(unknown)))
-
-
-def _is_personal(name: str) -> bool:
-    folded = fold(name)
-    return any(part in folded for part in _PERSONAL)
-
-
-def redact(raw: bytes, fields: Mapping[str, str]) -> tuple[bytes, list[str]]:
-    """The item without personal data, and the names of the fields nobody knows.
-
-    A field the policy names is kept, without objects inside it and without e-mail
-    addresses in it. Of the others, personal ones, objects, arrays and words are dropped;
-    codes, numbers and instants are kept, so that a new field can be looked at. The
-    result is canonical JSON: names in order, each once. What is no JSON object gives
-    ``{}``.
-
-    Args:
-        raw: The item as received.
-        fields: Our name to the vendor's (policy).
-    """
-    found = _fields(raw)
-    plan = _plan(tuple(found), tuple(fields.values()))
-    kept = {
-        name: found[name]
-        for name, is_doubtful in plan.kept
-        if not is_doubtful or _CODE.fullmatch(found[name])
-    }
-    encoded = _CANONICAL.encode(kept)
-    if not _is_plain(encoded):
-        # Seldom: value by value, and what cannot be decoded is not kept.
-        clean = {name: _without_personal(_decoded(value)) for name, value in kept.items()}
-        encoded = _CANONICAL.encode(clean)
-    return encoded, list(plan.unknown)
-
-
-def _is_plain(encoded: bytes) -> bool:
-    """Whether nothing stands in it that may be an object, a nested array or an address."""
-    if b"@" in encoded or encoded.count(b"{") > 1:
-        return False
-    if b"\\" in encoded:  # it may spell "@" as \\u0040
-        return False
-    if encoded.count(b"[") != encoded.count(b'":['):  # an array that is a value follows a name
-        return False
-    if encoded.isascii():
-        return True
-    try:
-        encoded.decode()
-    except UnicodeDecodeError:
-        return False  # values are not decoded on the way here
-    return True
-
-
-def _without_personal(value: object) -> object:
-    match value:
-        case str():
-            return _E_MAIL.sub("***", value)
-        case list():
-            plain = [one for one in value if not isinstance(one, dict | list)]
-            return [_without_personal(one) for one in plain]
-        case dict():
-            return {}
-        case _:
-            return value
-
-
-def _decoded(value: msgspec.Raw | bytes) -> Any:
-    try:
-        return _ANY.decode(value)
-    except _UNREADABLE:
-        return None
 
 
 # --- keys -------------------------------------------------------------------------
@@ -190,17 +47,18 @@ def unit_keys(raws: Sequence[bytes], policy: HappyReturnsPolicy) -> list[str]:
     that share both: unsuffixed line ids may repeat (contract section 6, grade C).
     """
     shape = _shape(tuple(policy.fields.items()), ("item_id", "return_id", "line_item_id"))
+    unsaid: list[list[str]] = [[] for _ in raws]  # what is wrong with a key is told of its unit
+    items = shape.read_all(raws, unsaid)
+    keys = _texts([item.item_id for item in items], "", unsaid)
+    if all(keys):
+        return keys
     seen: Counter[tuple[str, str]] = Counter()
-    keys = []
-    for raw in raws:
-        found = shape.read(raw, [])
-        key = _text(found.item_id, "", [])
-        if not key:
+    for place, (raw, found) in enumerate(zip(raws, items, strict=True)):
+        if not keys[place]:
             return_id = _text(found.return_id, "", []) or content_hash(raw)[:16]
             line = _text(found.line_item_id, "", [])
             seen[return_id, line] += 1
-            key = f"{return_id}/{line}#{seen[return_id, line]}"
-        keys.append(key)
+            keys[place] = f"{return_id}/{line}#{seen[return_id, line]}"
     return keys
 
 
@@ -235,20 +93,26 @@ class _Shape:
     empty: Callable[[], Any]
     names: tuple[tuple[str, str], ...]  # ours, the vendor's
 
-    def read(self, raw: bytes | str, problems: list[str]) -> Any:
-        """The item's fields; those that cannot be read are ``None`` and a problem."""
+    def read_all(self, raws: Sequence[bytes | str], problems: list[list[str]]) -> list[Any]:
+        """The fields of each item; those that cannot be read are ``None`` and a problem."""
+        try:
+            return list(map(self.decoder.decode, raws))
+        except UNREADABLE:  # one of them
+            return [self._read(raw, own) for raw, own in zip(raws, problems, strict=True)]
+
+    def _read(self, raw: bytes | str, problems: list[str]) -> Any:
         try:
             return self.decoder.decode(raw)
-        except _UNREADABLE:
+        except UNREADABLE:
             return self._piecemeal(raw, problems)
 
     def _piecemeal(self, raw: bytes | str, problems: list[str]) -> Any:
-        item, found = self.empty(), _fields(raw)
+        item, found = self.empty(), fields_of(raw)
         if not found:
             problems.append("payload:not an object")
         for ours, vendor in self.names:
             if vendor in found:
-                value = _decoded(found[vendor])
+                value = decoded(found[vendor])
                 setattr(item, ours, value)
                 if value is None and bytes(found[vendor]) != b"null":
                     problems.append(f"{ours}:unreadable")
@@ -306,7 +170,7 @@ def readings(
     """
     shape = _shape(tuple(policy.fields.items()), _READ)
     problems: list[list[str]] = [[] for _ in raws]
-    items = [shape.read(raw, own) for raw, own in zip(raws, problems, strict=True)]
+    items = shape.read_all(raws, problems)
     rank = 0 if source == "outbound" else 1
 
     def given(ours: str) -> list[Any]:
@@ -504,7 +368,7 @@ def _printable(text: str) -> str:
 
 
 def _short(code: str) -> str:
-    return repr(_E_MAIL.sub("***", code)[:40])
+    return repr(E_MAIL.sub("***", code)[:40])
 
 
 def _flag(value: object, ours: str, problems: list[str]) -> bool:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,11 +22,12 @@ from returns_pipeline.dispatch import readings
 from returns_pipeline.domain import disposition as disposition_rules
 from returns_pipeline.normalise import happy_returns as hr
 from returns_pipeline.normalise import linnworks as lw
+from returns_pipeline.normalise import redaction
 from returns_pipeline.settings import SettingsError
 from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
-from returns_pipeline.storage.bulk import upsert
+from returns_pipeline.storage.bulk import insert, upsert
 from returns_pipeline.storage.engine import reading
 
 RETURN = "happy_returns.return"
@@ -42,16 +44,19 @@ _AT_ONCE = 10_000
 class Received:
     """One payload of a vendor.
 
-    ``redacted`` gives what is stored of it: the body without personal data, and the names of
-    the fields nobody knows. It is asked only where the hash is new: most payloads of a poll
-    say nothing new.
+    With ``fields`` its body is as received: what is stored of it is without personal data,
+    which is worked out only where the hash is new. Most payloads of a poll say nothing new.
     """
 
     source: str
     key: str
     hash: str
     fetched_at: datetime
-    redacted: Callable[[], tuple[bytes, str]]
+    body: bytes = field(repr=False)
+    unknown: str = ""
+    """The names of the fields nobody knows, one a line."""
+    fields: Mapping[str, str] | None = None
+    """Our name to the vendor's, of the fields that are kept."""
 
 
 def store(connection: sa.Connection, payloads: Iterable[Received], *, run_id: str) -> int:
@@ -65,18 +70,38 @@ def store(connection: sa.Connection, payloads: Iterable[Received], *, run_id: st
         known = _last_hashes(connection, source, found)
         new = [payload for payload in found.values() if known.get(payload.key) != payload.hash]
         for part in records.chunks(new, _AT_ONCE):  # a backfill's bodies are never all here twice
-            upsert(
+            bodies, unknown = _without_personal(part)
+            insert(
                 connection,
                 t.raw_payloads,
-                ("source", "key", "hash", "body", "fetched_at", "run_id", "unknown_fields"),
-                [
-                    (p.source, p.key, p.hash, body.decode(), p.fetched_at, run_id, unknown)
-                    for p in part
-                    for body, unknown in [p.redacted()]
-                ],
+                {
+                    "source": [source] * len(part),
+                    "key": [p.key for p in part],
+                    "hash": [p.hash for p in part],
+                    "body": bodies,
+                    "fetched_at": [p.fetched_at for p in part],
+                    "run_id": [run_id] * len(part),
+                    "unknown_fields": unknown,
+                },
             )
         stored += len(new)
     return stored
+
+
+def _without_personal(payloads: list[Received]) -> tuple[list[str], list[str]]:
+    """What is stored of the payloads: their bodies, and the names nobody knows."""
+    bodies: list[str] = []
+    unknown: list[str] = []
+    for fields, group in groupby(payloads, key=attrgetter("fields")):
+        told = list(group)
+        if fields is None:
+            bodies.extend(p.body.decode() for p in told)
+            unknown.extend(p.unknown for p in told)
+        else:
+            clean = redaction.redact_all([p.body for p in told], fields)
+            bodies.extend(body for body, _ in clean)
+            unknown.extend(names for _, names in clean)
+    return bodies, unknown
 
 
 def _last_hashes(connection: sa.Connection, source: str, keys: Iterable[str]) -> dict[str, str]:
@@ -136,8 +161,7 @@ def _order_payload(raw: Any, source: str, now: datetime) -> Received:
         # What can be told of it is kept and named (SCHEMA_DRIFT); the other orders go on.
         key = _id_of_unreadable(content)
         body, drift = json.dumps({"OrderId": key}).encode(), f"(order {key}: {error})"
-    redacted = (body, drift)
-    return Received(source, key, lw.content_hash(body), now, lambda: redacted)
+    return Received(source, key, lw.content_hash(body), now, body, drift)
 
 
 def _id_of_unreadable(content: bytes) -> str:
@@ -238,16 +262,11 @@ def return_payloads(rt: Runtime) -> dict[str, int]:
 def _unit_payloads(raws: Iterable[Any], source: str, rt: Runtime, now: datetime) -> list[Received]:
     contents = [bytes(raw) for raw in raws]
     keys = hr.unit_keys(contents, rt.policy.happy_returns)
-    found = []
-    for key, content in zip(keys, contents, strict=True):
-        redacted = partial(_without_personal, content, rt.policy.happy_returns.fields)
-        found.append(Received(source, key, hr.content_hash(content), now, redacted))
-    return found
-
-
-def _without_personal(content: bytes, fields: Mapping[str, str]) -> tuple[bytes, str]:
-    body, unknown = hr.redact(content, fields)
-    return body, "\n".join(unknown)
+    fields = rt.policy.happy_returns.fields
+    return [
+        Received(source, key, hr.content_hash(content), now, content, fields=fields)
+        for key, content in zip(keys, contents, strict=True)
+    ]
 
 
 def _questions(connection: sa.Connection, rt: Runtime, now: datetime) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from returns_pipeline.domain.policy import HappyReturnsPolicy
-from returns_pipeline.normalise import happy_returns as hr
+from returns_pipeline.normalise import redaction
 from returns_pipeline.settings import load
 
 FIELDS = load({}, vendors=False).policy.happy_returns.fields
@@ -18,7 +18,7 @@ WORDS = f"please ring {PERSON} at the side door"
 
 
 def redact(item: Any, *, ascii_only: bool = True) -> tuple[dict[str, Any], list[str]]:
-    body, unknown = hr.redact(json.dumps(item, ensure_ascii=ascii_only).encode(), FIELDS)
+    body, unknown = redaction.redact(json.dumps(item, ensure_ascii=ascii_only).encode(), FIELDS)
     assert b"anary" not in body
     assert "anary" not in "".join(unknown)
     return json.loads(body), unknown
@@ -113,15 +113,15 @@ def test_a_known_field_keeps_what_is_not_personal_in_it(value: Any, left: Any) -
     ],
 )
 def test_an_address_spelt_otherwise_is_found(where: bytes, spelt: bytes) -> None:
-    body, _ = hr.redact(where % spelt, FIELDS)
+    body, _ = redaction.redact(where % spelt, FIELDS)
     body.decode()  # what is stored is text
     assert "canary" not in json.dumps(json.loads(body))
     assert b"0040" not in body
 
 
 def test_the_result_is_canonical_and_holds_each_name_once() -> None:
-    first, _ = hr.redact(b'{"sku": "A", "orderNumber":"1","sku": "B"}', FIELDS)
-    second, _ = hr.redact(b'{ "orderNumber": "1", "sku": "B" }', FIELDS)
+    first, _ = redaction.redact(b'{"sku": "A", "orderNumber":"1","sku": "B"}', FIELDS)
+    second, _ = redaction.redact(b'{ "orderNumber": "1", "sku": "B" }', FIELDS)
     assert first == second == b'{"orderNumber":"1","sku":"B"}'
 
 
@@ -133,7 +133,7 @@ def test_the_policys_own_names_are_kept_whatever_they_sound_like(
     policy: HappyReturnsPolicy,
 ) -> None:
     assert redact({"productName": "Tee"})[0] == {"productName": "Tee"}
-    body, _ = hr.redact(b'{"productName": "Tee"}', {"sku": "sku"})
+    body, _ = redaction.redact(b'{"productName": "Tee"}', {"sku": "sku"})
     assert body == b"{}"
 
 
@@ -165,3 +165,40 @@ def test_no_canary_survives_anywhere(
 ) -> None:
     kept, _ = redact({**unknown, **known}, ascii_only=ascii_only)
     assert set(known) <= set(kept)
+
+
+ODD = [
+    b"[]",
+    b"{",
+    b"\xff",
+    b"{}",
+    b"[" * 2000,
+    b'{"bagBarcodes": ["a",\n ["b"], "c"], "sku": "A"}',
+    b'{"bagBarcodes": ["a",\n "b"], "sku": "A"}',
+    b'{"sku": "x:[y", "bagBarcodes": [[1]]}',
+    b'{"sku": "A \xe2\x82\xac", "tracking": "1", "sku": "B"}',
+    b'{"sku": "\xff"}',
+    rb'{"tracking": "canary\u0040example.com", "poNumber": "two words", "sku": "A"}',
+    b'{"poNumber": "' + b"1" * 65 + b'", "country": "1 GBP", "categoryID": 7}',
+]
+
+
+@given(
+    st.lists(
+        st.sampled_from(ODD)
+        | st.builds(
+            lambda unknown, known: json.dumps({**unknown, **known}, ensure_ascii=False).encode(),
+            st.dictionaries(UNKNOWN_NAMES, NESTED, max_size=3),
+            KNOWN,
+        ),
+        max_size=12,
+    )
+)
+def test_many_at_once_are_redacted_as_one_by_one(raws: list[bytes]) -> None:
+    raws = raws * 11  # more than are looked at together
+    one_by_one = []
+    for raw in raws:
+        body, unknown = redaction.redact(raw, FIELDS)
+        one_by_one.append((body.decode(), sorted(unknown)))
+    together = redaction.redact_all(raws, FIELDS)
+    assert [(body, sorted(names.splitlines())) for body, names in together] == one_by_one

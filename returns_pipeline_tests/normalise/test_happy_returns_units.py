@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from returns_pipeline.domain.model import Fact, Precision, RefundType, Unit
 from returns_pipeline.domain.policy import HappyReturnsPolicy
 from returns_pipeline.normalise import happy_returns as hr
+from returns_pipeline.normalise import redaction
 from returns_pipeline.settings import load
 
 POLICY = load({}, vendors=False).policy.happy_returns
@@ -399,7 +400,7 @@ ITEMS = st.dictionaries(st.sampled_from(VENDOR_NAMES), JSON, max_size=12)
 def through(raw: bytes) -> None:
     """All of the normaliser, as the steps use it."""
     (key,) = hr.unit_keys([raw], POLICY)
-    body, unknown = hr.redact(raw, POLICY.fields)
+    body, unknown = redaction.redact(raw, POLICY.fields)
     assert key
     assert len(key) < 600
     assert "\x00" not in body.decode()
@@ -407,7 +408,7 @@ def through(raw: bytes) -> None:
     assert unit_of(body, "outbound").updated_at.tzinfo is UTC
     assert unit_of(raw).unit_key == "k"
     # Redacting again changes nothing.
-    assert hr.redact(body, POLICY.fields)[0] == body
+    assert redaction.redact(body, POLICY.fields)[0] == body
 
 
 @given(JSON)
@@ -472,7 +473,7 @@ def test_keys_do_not_depend_on_how_an_answer_is_paged(lines: list[str], size: in
 
 
 def test_codes_of_a_return_are_read_from_the_kept_payload(policy: HappyReturnsPolicy) -> None:
-    body, _ = hr.redact(json.dumps(ITEM).encode(), policy.fields)
+    body, _ = redaction.redact(json.dumps(ITEM).encode(), policy.fields)
     found = hr.readings(
         [body, b"\xff"],
         keys=["k", "bad"],

@@ -53,10 +53,7 @@ def _store(rt: Runtime, items: dict[str, Any], source: str = capture.RETURN) -> 
     payloads = []
     for key, item in items.items():
         body = json.dumps(item).encode()
-        told = (body, "")
-        payloads.append(
-            capture.Received(source, key, hr.content_hash(body), NOW, lambda told=told: told)
-        )
+        payloads.append(capture.Received(source, key, hr.content_hash(body), NOW, body))
     with rt.engine.begin() as connection:
         capture.store(connection, payloads, run_id="test")
 

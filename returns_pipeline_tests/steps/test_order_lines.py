@@ -50,16 +50,8 @@ def _told(rt: Runtime, *orders: bytes) -> dict[str, str]:
             body, drift = lw.redact_order(raw), ""
         except lw.UnreadableOrder as error:
             body, drift = json.dumps({"OrderId": lw.order_id(raw)}).encode(), str(error)
-        told = (body, drift)
-        payloads.append(
-            capture.Received(
-                capture.ORDER_V2,
-                lw.order_id(raw),
-                lw.content_hash(body),
-                NOW,
-                lambda told=told: told,
-            )
-        )
+        key, told = lw.order_id(raw), lw.content_hash(body)
+        payloads.append(capture.Received(capture.ORDER_V2, key, told, NOW, body, drift))
     with rt.engine.begin() as connection:
         capture.store(connection, payloads, run_id="test")
     derive.orders(rt)
