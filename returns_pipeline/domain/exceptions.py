@@ -123,6 +123,7 @@ _ROWS = (
     _e("RATE_LIMIT_EXHAUSTED", S3, OPERATIONS, "budget < demand", "slow/raise", "within budget"),
     _e("CONFIG_CONTRADICTION", S1, OPERATIONS, "linter rule fails", "fix", "passes"),
     _e("MAPPING_VERSION_CHANGED", S4, FINANCE, "mapping hash changed mid-day", "ack", "ack"),
+    _e("ALERT_UNDELIVERED", S2, OPERATIONS, "an alert was not taken by its channel for an hour", "mend the channel", "it is taken, or a week has passed"),
     _e("CLOCK_AMBIGUOUS", S3, OPERATIONS, "timestamp without zone", "set zone rule", "zoned"),
 )
 # ruff: enable[E501, RUF001]
@@ -217,6 +218,7 @@ class OpenException:
     return_ids: tuple[str, ...] = ()
     order_numbers: tuple[str, ...] = ()
     status: str = "open"
+    snoozed_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +242,8 @@ def refresh(
 
     One open exception a code and key, however often its predicate is told. What a person
     did to it (acknowledged, snoozed, another owner) stays; a severity that rises by age
-    brings the due time forward, never back.
+    brings the due time forward, never back. One that sleeps wakes at its time, and before
+    it where it grows worse.
 
     Args:
         stored: Those in the queue; closed ones among them are passed over.
@@ -297,10 +300,16 @@ def _still(
 ) -> OpenException:
     severity = told.severity or CATALOGUE[told.code].severity
     due = before.due_at
-    if severity < before.severity:  # S1 sorts before S2
+    worse = severity < before.severity  # S1 sorts before S2
+    if worse:
         due = min(due, due_at(severity, now, policy))
+    status, until = before.status, before.snoozed_until
+    if status == "snoozed" and (worse or until is None or until <= now):
+        status, until = "open", None
     return replace(
         before,
+        status=status,
+        snoozed_until=until,
         severity=severity,
         due_at=due,
         message=told.message,

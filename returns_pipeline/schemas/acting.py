@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from returns_pipeline.domain.alerts import Kind
 from returns_pipeline.domain.exceptions import CATALOGUE, OPEN_STATES
 from returns_pipeline.domain.model import Owner, Severity
 from returns_pipeline.schemas import fields as f
@@ -134,5 +135,46 @@ DECLARED = {
                 lambda frame: frame["actioned_at"].notna() == frame["is_actioned"],
             ),
         ),
+    ),
+    "alerts": f.Declared(
+        {
+            "id": s.ID,
+            "alert_key": f.name("What is told once"),
+            "kind": f.word("What it tells of", Kind),
+            "owner": f.word("Who is told", Owner),
+            "severity": f.word("How urgent it is", Severity),
+            "title": f.name("What happened, in a few words"),
+            "what": f.text("What is the case"),
+            "remedy": f.text("What to do"),
+            "amount_minor": f.minor("Money at stake"),
+            "currency": f.word(
+                "ISO 4217; empty where no money is at stake", ("", *s.CURRENCY.one_of)
+            ),
+            "units": f.integer("Units at stake", 0),
+            "link": f.text("Where it is looked at"),
+            "runbook": f.text("Where the runbook says what to do"),
+            "at": f.instant("When it came to be"),
+            "leaves_at": f.instant("From when on it may be told: after the quiet hours"),
+            "message_key": f.name("The message it went into").or_null,
+        },
+        key=("alert_key",),
+    ),
+    "alert_messages": f.Declared(
+        {
+            "id": s.ID,
+            "message_key": f.name("The message, in every channel"),
+            "channel": f.name("By which channel it goes"),
+            "owner": f.word("Who is told", Owner),
+            "severity": f.word("The gravest it tells of", Severity),
+            "subject": f.name("Its first line"),
+            "state": f.word("How far it is", ("queued", "sent", "given_up")),
+            "attempts": f.integer("How often it was tried", 0),
+            "next_at": f.instant("When it is tried next"),
+            "created_at": f.instant("When it was put together"),
+            "sent_at": f.instant("When it was taken").or_null,
+            "error": f.text("Why it was not taken last"),
+        },
+        key=("id",),
+        rules=(f.present_when("sent_at", "state", "sent"),),
     ),
 }

@@ -19,9 +19,11 @@ from returns_pipeline.dispatch import readings
 from returns_pipeline.domain import disposition as disposition_rules
 from returns_pipeline.domain import exceptions as rules
 from returns_pipeline.domain import lifecycle, reconciliation
+from returns_pipeline.domain.decisions import KINDS, Kind, fingerprint
 from returns_pipeline.domain.model import ExceptionRaised, Owner, Severity, Unit
-from returns_pipeline.steps import early_money
+from returns_pipeline.steps import alerts, carry_out, early_money
 from returns_pipeline.steps.runtime import Runtime
+from returns_pipeline.storage import decisions as said
 from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.bulk import upsert
@@ -150,7 +152,10 @@ def _waiting_money(connection: sa.Connection, rt: Runtime, now: datetime) -> Rai
         .where(items.is_open, items.received_at <= now - ages.received_not_refunded)
         .where(items.refund_type.in_(("refund", "store_credit")), due.unit_key.is_(None))
     )
+    answered = said.of_open_units(connection, "money")
     for row in connection.execute(received):
+        if row.unit_key in answered:
+            continue  # a person said whether it is paid
         days = (now - row.received_at).days
         yield _unit(
             row,
@@ -165,7 +170,10 @@ def _waiting_money(connection: sa.Connection, rt: Runtime, now: datetime) -> Rai
         .where(items.is_open, items.received_at.is_(None), ~items.is_returnless)
         .where(due.effective_at <= now - first, due.state != "refused")
     )
+    lost = _written_off(connection)
     for sent in connection.execute(paid):
+        if sent.unit_key in lost:
+            continue
         days = (now - sent.effective_at).days
         late = now - sent.effective_at >= ages.refunded_not_received[-1]
         yield _unit(
@@ -179,9 +187,16 @@ def _waiting_money(connection: sa.Connection, rt: Runtime, now: datetime) -> Rai
         )
 
 
+def _written_off(connection: sa.Connection) -> set[str]:
+    """Open units of which a person said that they will not come."""
+    found = said.of_open_units(connection, "condition")
+    return {key for key, one in found.items() if one.kind is Kind.WRITE_OFF}
+
+
 def _not_back(connection: sa.Connection, rt: Runtime, now: datetime) -> Raised:
     """Goods that are not back, and what others have paid for them meanwhile."""
-    sent = early_money.sent_by_others(connection)
+    lost = _written_off(connection)
+    sent = [one for one in early_money.sent_by_others(connection) if one.unit_key not in lost]
     yield from _money_of_others(connection, rt, now, sent)
     yield from _on_the_way(connection, rt, now, sent)
 
@@ -246,9 +261,12 @@ def _on_the_way(
         .where(due.unit_key.is_(None))
     )
     refunded = {one.unit_key: one.sent_at for one in sent}
+    lost = _written_off(connection)
     old = now - rt.policy.ages.refunded_not_received[0]
     for row in connection.execute(query):
         sent_at = refunded.get(row.unit_key)
+        if row.unit_key in lost:
+            continue
         if sent_at is not None and sent_at <= old:
             continue  # REFUNDED_NOT_RECEIVED: one task to trace it
         moved = row.moved_at
@@ -337,6 +355,7 @@ def _references_held(connection: sa.Connection) -> set[str]:
 def _held_rows(connection: sa.Connection, _rt: Runtime, _now: datetime) -> Raised:
     """Adjustments, refunds and replacements that were stopped, or are odd though done."""
     items = t.return_items.c
+    by_hand = _by_hand(connection)
     for table, default in (
         (t.stock_adjustments, "LINNWORKS_CANNOT_RETURN"),
         (t.exchange_orders, "EXCHANGE_ORDER_MISSING"),
@@ -349,6 +368,8 @@ def _held_rows(connection: sa.Connection, _rt: Runtime, _now: datetime) -> Raise
             .where(sa.or_(table.c.state.in_(("held", "refused")), table.c.note != ""))
         )
         for row in connection.execute(query):
+            if table is t.stock_adjustments and row.unit_key in by_hand:
+                continue
             code, _, why = row.note.partition(":")
             if code not in rules.CATALOGUE:
                 code, why = default, row.note
@@ -356,6 +377,12 @@ def _held_rows(connection: sa.Connection, _rt: Runtime, _now: datetime) -> Raise
 
 
 _HELD_WHY = {"WRONG_LOCATION": "its disposition changed after it was restocked: move it"}
+
+
+def _by_hand(connection: sa.Connection) -> set[str]:
+    """Open units whose stock a person has seen to in Linnworks."""
+    found = said.of_open_units(connection, "place")
+    return {key for key, one in found.items() if one.kind is Kind.BY_HAND}
 
 
 def _half_done(connection: sa.Connection, _rt: Runtime, _now: datetime) -> Raised:
@@ -369,7 +396,10 @@ def _half_done(connection: sa.Connection, _rt: Runtime, _now: datetime) -> Raise
         .where(moved.state.in_(("intended", "held")), moved.kind != "move")
         .where(t.among(moved.state, t.UNPOSTED_ADJUSTMENT))
     )
+    by_hand = _by_hand(connection)
     for row in connection.execute(query):
+        if row.unit_key in by_hand:
+            continue
         yield _unit(
             row,
             "REFUND_OK_STOCK_FAILED",
@@ -401,6 +431,23 @@ def _stale(connection: sa.Connection, rt: Runtime, now: datetime) -> Raised:
             )
 
 
+def _undelivered(connection: sa.Connection, _rt: Runtime, now: datetime) -> Raised:
+    """Channels that take no messages: people are told nothing, and do not know."""
+    failing: dict[str, list[alerts.Undelivered]] = defaultdict(list)
+    for one in alerts.undelivered(connection, now):
+        if one.since <= now - _ALERT_LATE:
+            failing[one.channel].append(one)
+    for channel, rows in failing.items():
+        yield ExceptionRaised(
+            code="ALERT_UNDELIVERED",
+            key=channel,
+            message=f"{channel} has not taken {len(rows)} messages: {rows[-1].error}",
+            since=rows[0].since,
+        )
+
+
+_ALERT_LATE = timedelta(hours=1)
+
 _PREDICATES: tuple[Callable[[sa.Connection, Runtime, datetime], Raised], ...] = (
     _unmatched,
     _held_gates,
@@ -414,6 +461,7 @@ _PREDICATES: tuple[Callable[[sa.Connection, Runtime, datetime], Raised], ...] = 
     _half_done,
     _settings,
     _stale,
+    _undelivered,
 )
 
 # Of the exceptions only a reading back of the vendors can raise or clear.
@@ -424,6 +472,7 @@ def exceptions(rt: Runtime) -> dict[str, int]:
     """Open, keep and close exceptions by what holds now."""
     now = rt.now()
     with rt.engine.begin() as connection:
+        carry_out.settle(connection, rt)
         raised = [e for predicate in _PREDICATES for e in predicate(connection, rt, now)]
         return _refresh(connection, raised, rt, now, belongs=lambda row: not _read_back(row))
 
@@ -445,7 +494,9 @@ def _refresh(
     query = sa.select(t.exceptions).where(t.among(columns.status, t.OPEN_EXCEPTION))
     rows = [row for found in connection.execute(query) if belongs(row := found._asdict())]
     ids = {(row["code"], row["key"]): row["id"] for row in rows}
-    changes = rules.refresh([_stored(row) for row in rows], raised, now=now, policy=rt.policy)
+    raised = _not_accepted(connection, raised, rt, now, belongs)
+    stored = {(row["code"], row["key"]): _stored(row) for row in rows}
+    changes = rules.refresh(list(stored.values()), raised, now=now, policy=rt.policy)
     upsert(
         connection,
         t.exceptions,
@@ -459,22 +510,73 @@ def _refresh(
             .values(
                 **_told(one),
                 severity=one.severity.value,
+                status=one.status,
+                snoozed_until=one.snoozed_until,
                 due_at=one.due_at,
                 last_seen_at=now,
                 occurrences=columns.occurrences + 1,
             )
         )
+        before = stored[one.code, one.key]
+        if before.status != one.status:
+            worse = one.severity < before.severity
+            said.note(
+                connection,
+                ids[one.code, one.key],
+                "woken",
+                actor=said.SYSTEM,
+                now=now,
+                detail=f"it is {one.severity} now" if worse else "its time has come",
+            )
+    closing = [ids[one.code, one.key] for one, _ in changes.resolved]
+    by_word = said.latest_from(connection, closing)
     for one, reason in changes.resolved:
+        number = ids[one.code, one.key]
+        how, who, why = "auto_resolved", "", reason
+        if number in by_word:
+            decision = by_word[number]
+            how, who = "resolved", decision.actor
+            why = f"{KINDS[decision.kind].title}: {decision.reason}; {reason}"
         connection.execute(
             sa.update(t.exceptions)
-            .where(columns.id == ids[one.code, one.key])
-            .values(status="auto_resolved", resolved_at=now, resolution=reason)
+            .where(columns.id == number)
+            .values(status=how, resolved_at=now, resolution=why, resolver=who, snoozed_until=None)
         )
+        said.note(connection, number, "closed", actor=said.SYSTEM, now=now, detail=reason)
     return {
         "opened": len(changes.opened),
         "closed": len(changes.resolved),
         "open": len(rows) + len(changes.opened) - len(changes.resolved),
     }
+
+
+def _not_accepted(
+    connection: sa.Connection,
+    raised: list[ExceptionRaised],
+    rt: Runtime,
+    now: datetime,
+    belongs: Callable[[Mapping[str, Any]], bool],
+) -> list[ExceptionRaised]:
+    """Leave out what a person accepted as it is; an acceptance ends when that has changed."""
+    accepted = {
+        one.subject: one
+        for one in said.waiting(connection, "difference")
+        if belongs({"key": one.arguments["key"]})
+    }
+    if not accepted:
+        return raised
+    left, quiet = [], set()
+    for told in raised:
+        decision = accepted.get(f"{told.code}:{told.key}")
+        if decision is None or decision.arguments["fingerprint"] != fingerprint(told):
+            left.append(told)
+        else:
+            quiet.add(decision.id)
+    for decision in accepted.values():
+        if decision.id not in quiet:
+            why = "it is gone, or is something else now"
+            said.became(connection, decision.id, "ended", why, now=now, run_id=rt.run_id)
+    return left
 
 
 def _stored(row: Mapping[str, Any]) -> rules.OpenException:
@@ -492,6 +594,7 @@ def _stored(row: Mapping[str, Any]) -> rules.OpenException:
         return_ids=tuple(json.loads(row["return_ids"])),
         order_numbers=tuple(json.loads(row["order_numbers"])),
         status=row["status"],
+        snoozed_until=row["snoozed_until"],
     )
 
 
@@ -559,10 +662,17 @@ def settle_units(rt: Runtime) -> dict[str, int]:
         refunds = records.rows_of(connection, t.refunds_due, units)
         orders = records.rows_of(connection, t.exchange_orders, units)
         paid_by_others = {one.unit_key for one in early_money.sent_by_others(connection)}
+        lost, by_hand = _written_off(connection), _by_hand(connection)
+        unpaid = {
+            key
+            for key, one in said.of_open_units(connection, "money").items()
+            if one.kind is Kind.NO_REFUND
+        }
         for key, unit in units.items():
             if unit.received is None and not unit.returnless:
                 is_paid = bool(refunds[key]) or key in paid_by_others
-                if not is_paid and _is_over(unit, rt, now):
+                settled = all(row["state"] in {"actioned", "recorded"} for row in refunds[key])
+                if (key in lost and settled) or (not is_paid and _is_over(unit, rt, now)):
                     done.append(key)
                 continue
             decision = decisions.get(key)
@@ -573,10 +683,11 @@ def settle_units(rt: Runtime) -> dict[str, int]:
             )
             if decision is not None and decision.decided.source_code != unit.disposition_code:
                 stock_done = False
+            stock_done = stock_done or key in by_hand
             paid = any(row["state"] in {"actioned", "recorded"} for row in refunds[key])
             replaced = any(row["state"] == "created" for row in orders[key])
             kind = unit.refund_type
-            money_done = paid or kind == "none"
+            money_done = paid or kind == "none" or key in unpaid
             if kind == "exchange":
                 even = any(row["is_even"] for row in orders[key])
                 money_done = replaced and (even or paid)
@@ -673,7 +784,9 @@ def _restocked(
     """Our posted adjustments and Linnworks' actioned rows of the last ninety days."""
     since = now - timedelta(days=90)
     moved, read = t.stock_adjustments.c, t.restock_readings.c
-    query = sa.select(t.stock_adjustments).where(moved.state == "posted", moved.posted_at > since)
+    query = sa.select(t.stock_adjustments).where(
+        moved.state == "posted", moved.posted_at > since, moved.kind != "move"
+    )
     grouped: dict[tuple[Any, ...], list[str]] = defaultdict(list)
     scrapped: Counter[tuple[Any, ...]] = Counter()
     for row in connection.execute(query):

@@ -22,7 +22,7 @@ from returns_pipeline.domain import disposition as disposition_rules
 from returns_pipeline.domain.model import Stage
 from returns_pipeline.domain.money import format_minor
 from returns_pipeline.domain.policy import Policy, fold
-from returns_pipeline.steps import early_money
+from returns_pipeline.steps import alerts, early_money
 from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
 
@@ -683,3 +683,18 @@ def every_source_is_fresh(scope: Scope) -> Finding:
     return _found(
         rows, "both vendors were read lately", "vendors were not read lately", figures=ages
     )
+
+
+def every_alert_is_delivered(scope: Scope) -> Finding:
+    """Messages to people that their channel has not taken, and those given up in a week."""
+    rows = [
+        {
+            "owner": one.owner,
+            "channel": one.channel,
+            "subject": one.subject,
+            "tries": one.attempts,
+            "why": one.error,
+        }
+        for one in alerts.undelivered(scope.connection, scope.now)
+    ]
+    return _found(rows, "every alert was taken", "alerts were not taken by their channel")

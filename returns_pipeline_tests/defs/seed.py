@@ -219,3 +219,15 @@ def places(connection: sa.Connection, *names: str) -> None:
             name=name,
             is_present=True,
         )
+
+
+def message(connection: sa.Connection, **values: Any) -> None:
+    """A message to people that waits to be sent."""
+    row = {
+        "channel": "slack",
+        "owner": "Finance",
+        "severity": "S2",
+        "state": "queued",
+        "message_key": f"alert-{next(_NUMBERS)}",
+    }
+    insert(connection, t.alert_messages, **{**row, **values})

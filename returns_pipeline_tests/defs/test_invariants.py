@@ -235,6 +235,8 @@ HOLDING = (
         lambda c: seed.intent(c, state="unknown", sent_at=seed.ago(minutes=5)),
     ),
     Case("every_source_is_fresh", lambda c: _read(c, minutes=5)),
+    Case("every_alert_is_delivered", lambda c: seed.message(c, state="sent", sent_at=seed.T0)),
+    Case("every_alert_is_delivered", lambda c: seed.message(c)),
 )
 BREAKING = (
     Case("every_return_has_an_order", lambda c: _orphan(c, hours=30), severe=False),
@@ -289,6 +291,11 @@ BREAKING = (
     Case("every_write_is_settled", _for_a_person),
     Case("every_source_is_fresh", lambda c: _read(c, hours=2)),
     Case("every_source_is_fresh", lambda c: None),
+    Case("every_alert_is_delivered", lambda c: seed.message(c, error="refused", attempts=2)),
+    Case(
+        "every_alert_is_delivered",
+        lambda c: seed.message(c, state="given_up", created_at=seed.ago(days=6)),
+    ),
 )
 QUESTIONS = {one.name: one.question for one in INVARIANTS}
 

@@ -274,6 +274,7 @@ def test_a_missing_column_is_named(plausible: Plausible) -> None:
             {"actioned_at": NOON},
             "actioned_at is there exactly when is_actioned",
         ),
+        ("alert_messages", {"sent_at": NOON}, "sent_at is there exactly when state is sent"),
     ],
 )
 def test_columns_that_contradict_each_other_are_named(

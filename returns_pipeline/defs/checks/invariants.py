@@ -97,4 +97,5 @@ INVARIANTS = (
     ),
     Invariant(ask.every_write_is_settled, "exception_queue", OPERATIONS, "WRITE_UNKNOWN_OUTCOME"),
     Invariant(ask.every_source_is_fresh, "exception_queue", OPERATIONS, "SOURCE_STALE"),
+    Invariant(ask.every_alert_is_delivered, "exception_queue", OPERATIONS, "ALERT_UNDELIVERED"),
 )
