@@ -18,6 +18,7 @@ from returns_pipeline.storage.types import Instant, instant_text
 
 T = TypeVar("T")
 _AT_ONCE = 20_000
+_LINES = 500  # of a COPY, sent at once
 
 
 def upsert(
@@ -82,19 +83,21 @@ def _write(
     key: Sequence[str],
     update: Sequence[str],
 ) -> None:
-    postgresql = connection.dialect.name == "postgresql"
     quote = connection.dialect.identifier_preparer.quote
     target, names = quote(table.name), ", ".join(map(quote, columns))
-    rows = _driver_rows(table, columns, values, postgresql=postgresql)
     tail = _on_conflict([quote(name) for name in key], [quote(name) for name in update])
-    if not postgresql:
+    types = [table.c[name].type for name in columns]
+    if connection.dialect.name != "postgresql":
         marks = ", ".join("?" for _ in columns)
         statement = f"INSERT INTO {target} ({names}) VALUES ({marks}){tail}"
-        connection.exec_driver_sql(statement, list(rows))
-    elif key:
-        _copy_and_merge(connection, target, names, rows, tail)
+        bound = [_bound(*column) for column in zip(types, values, strict=True)]
+        connection.exec_driver_sql(statement, list(zip(*bound, strict=True)))
+        return
+    printed = [_printed(*column) for column in zip(types, values, strict=True)]
+    if key:
+        _copy_and_merge(connection, target, names, printed, tail)
     else:
-        _copy(connection, target, names, rows, about=target)
+        _copy(connection, target, names, printed, about=target)
 
 
 def _on_conflict(key: Sequence[str], update: Sequence[str]) -> str:
@@ -106,52 +109,81 @@ def _on_conflict(key: Sequence[str], update: Sequence[str]) -> str:
     return f" ON CONFLICT ({', '.join(key)}) DO UPDATE SET {assignments}"
 
 
-def _driver_rows(
-    table: sa.Table,
-    columns: Sequence[str],
-    values: list[Sequence[Any]],
-    *,
-    postgresql: bool,
-) -> Iterator[tuple[Any, ...]]:
-    # The driver is spoken to directly, past SQLAlchemy's type processing: 2 to 3 times
-    # faster. Some types need a hand, a column at a time.
-    for place, name in enumerate(columns):
-        kind = table.c[name].type
-        if isinstance(kind, Instant):
-            values[place] = (
-                _aware(values[place]) if postgresql else _each(instant_text, values[place])
-            )
-        elif isinstance(kind, sa.JSON):
-            values[place] = _each(json.dumps, values[place])
-        elif isinstance(kind, sa.String):
-            values[place] = _without_nul(values[place])
-        elif isinstance(kind, sa.Date) and not postgresql:
-            values[place] = _each(date.isoformat, values[place])
-    return zip(*values, strict=True)
+# The driver is spoken to directly, past SQLAlchemy's type processing and its own: many times
+# faster. Values are made ready a column at a time.
+
+
+def _bound(kind: sa.types.TypeEngine[Any], values: Sequence[Any]) -> Sequence[Any]:
+    """A column as SQLite's driver takes it."""
+    if isinstance(kind, Instant):
+        return _repeated(instant_text, values)
+    if isinstance(kind, sa.JSON):
+        return _each(json.dumps, values)
+    if isinstance(kind, sa.String):
+        return _without_nul(values)
+    if isinstance(kind, sa.Date):
+        return _repeated(date.isoformat, values)
+    return values
+
+
+_NULL = r"\N"
+_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
+
+
+def _printed(kind: sa.types.TypeEngine[Any], values: Sequence[Any]) -> Sequence[str]:
+    """A column in the text form of COPY: two to ten times as fast as the driver's own rows."""
+    count = len(values)
+    if values.count(None) == count:
+        return [_NULL] * count
+    if isinstance(kind, Instant):
+        texts = _repeated(_instant_printed, values)
+    elif isinstance(kind, sa.JSON):
+        texts = _escaped(_each(json.dumps, values))
+    elif isinstance(kind, sa.String):
+        texts = _escaped(_without_nul(values))
+    else:
+        texts = _each(str, values)  # numbers, flags, days
+    return texts if None not in texts else [_NULL if text is None else text for text in texts]
+
+
+def _instant_printed(at: datetime) -> str:
+    instant_text(at)  # raises where it is naive: the session's zone would shift it
+    return at.isoformat()
 
 
 def _each(function: Callable[[Any], Any], values: Sequence[Any]) -> Sequence[Any]:
     return [None if value is None else function(value) for value in values]
 
 
-def _aware(instants: Sequence[datetime | None]) -> Sequence[datetime | None]:
-    for at in instants:
-        if at is not None and at.tzinfo is None:
-            instant_text(at)  # raises: the session's zone would shift it
-    return instants
+def _repeated(function: Callable[[Any], Any], values: Sequence[Any]) -> Sequence[Any]:
+    """As ``_each``, for values of which most repeat."""
+    found = {value: function(value) for value in set(values) if value is not None}
+    return [found.get(value) for value in values]
+
+
+def _whole(texts: Sequence[str | None]) -> str:
+    """All at once, to be looked through in C."""
+    return "".join(filter(None, texts))
 
 
 def _without_nul(texts: Sequence[str | None]) -> Sequence[str | None]:
-    if "\x00" not in "".join(filter(None, texts)):  # of all at once: one pass in C
+    if "\x00" not in _whole(texts):
         return texts
     return [text and text.replace("\x00", "\ufffd") for text in texts]
+
+
+def _escaped(texts: Sequence[str | None]) -> Sequence[str | None]:
+    whole = _whole(texts)
+    if not any(mark in whole for mark in "\\\t\n\r"):
+        return texts
+    return [text and text.translate(_ESCAPES) for text in texts]
 
 
 def _copy_and_merge(
     connection: sa.Connection,
     target: str,
     names: str,
-    rows: Iterable[tuple[Any, ...]],
+    values: list[Sequence[str]],
     tail: str,
 ) -> None:
     # Dropped at the end, since a transaction may fill the same table twice.
@@ -159,7 +191,7 @@ def _copy_and_merge(
         f"CREATE TEMPORARY TABLE incoming ON COMMIT DROP AS "
         f"SELECT {names} FROM {target} WITH NO DATA"
     )
-    _copy(connection, "incoming", names, rows, about=target)
+    _copy(connection, "incoming", names, values, about=target)
     connection.exec_driver_sql(f"INSERT INTO {target} ({names}) SELECT {names} FROM incoming{tail}")
     connection.exec_driver_sql("DROP TABLE incoming")
 
@@ -168,7 +200,7 @@ def _copy(
     connection: sa.Connection,
     into: str,
     names: str,
-    rows: Iterable[tuple[Any, ...]],
+    values: list[Sequence[str]],
     *,
     about: str,
 ) -> None:
@@ -177,8 +209,8 @@ def _copy(
     dbapi: Any = connection.dialect.loaded_dbapi
     try:
         with driver.cursor() as cursor, cursor.copy(copying) as copy:
-            for row in rows:
-                copy.write_row(row)
+            for part in chunks(map("\t".join, zip(*values, strict=True)), _LINES):
+                copy.write("\n".join([*part, ""]).encode())
     except dbapi.Error as error:
         error.args = (f"COPY to {about} failed (SQLSTATE {error.sqlstate})",)  # without the value
         raise sa.exc.DBAPIError.instance(copying, None, error, dbapi.Error) from error
