@@ -335,6 +335,18 @@ DECLARED = {
         },
         key=("id",),
     ),
+    "batch_exports": f.Declared(
+        {
+            "id": s.ID,
+            "batch_id": _BATCH_ID,
+            "target": f.name("The accounting program its files are for"),
+            "hash": f.shaped("SHA-256 of the batch's own rows in them", "[0-9a-f]{64}"),
+            "policy_hash": s.POLICY_HASH.means("The policy with the names they bear"),
+            "exported_at": f.instant("When they were written"),
+            "run_id": s.RUN_ID,
+        },
+        key=("id",),
+    ),
     "period_locks": f.Declared(
         {
             "id": s.ID,

@@ -586,6 +586,20 @@ batch_events = Table(
 )
 Index("ix_batch_events_batch_id", batch_events.c.batch_id)
 
+batch_exports = Table(
+    "batch_exports",
+    metadata,
+    _id(),
+    Column("batch_id", sa.String(21), nullable=False),
+    Column("target", Text, nullable=False),  # generic | xero | quickbooks | sage50 | netsuite
+    Column("hash", sa.String(64), nullable=False),  # of the batch's own rows
+    Column("policy_hash", Text, nullable=False),  # of the names they were written with
+    Column("exported_at", Instant, nullable=False),
+    Column("run_id", Text, nullable=False),
+    comment="What was written of each batch for which program, append-only.",
+)
+Index("ix_batch_exports_batch_id", batch_exports.c.batch_id, batch_exports.c.target)
+
 period_locks = Table(
     "period_locks",
     metadata,
@@ -748,9 +762,7 @@ decision_outcomes = Table(
     Column("detail", Text, nullable=False),
     Column("at", Instant, nullable=False),
     Column("run_id", Text, nullable=False),
-    CheckConstraint(
-        "outcome IN ('carried_out', 'refused', 'superseded', 'ended')", name="outcome"
-    ),
+    CheckConstraint("outcome IN ('carried_out', 'refused', 'superseded', 'ended')", name="outcome"),
     comment="What became of each decision, once. Append-only.",
 )
 
@@ -797,7 +809,7 @@ Index("ix_user_events_address", user_events.c.address, user_events.c.at)
 
 def _append_only(*tables: Table) -> None:
     """Let the database itself refuse to change or delete a row, whoever asks."""
-    refuse = sa.DDL(
+    refuse = sa.DDL(  # type: ignore[no-untyped-call]
         "CREATE OR REPLACE FUNCTION keep_as_written() RETURNS trigger LANGUAGE plpgsql AS "
         "$$ BEGIN RAISE EXCEPTION 'append-only: %% is never changed', TG_TABLE_NAME; END $$"
     ).execute_if(dialect="postgresql")
@@ -811,7 +823,8 @@ def _append_only(*tables: Table) -> None:
                 " END"
             )
             for text, dialect in ((on_postgresql, "postgresql"), (on_sqlite, "sqlite")):
-                sa.event.listen(table, "after_create", sa.DDL(text).execute_if(dialect=dialect))
+                made = sa.DDL(text).execute_if(dialect=dialect)  # type: ignore[no-untyped-call]
+                sa.event.listen(table, "after_create", made)
 
 
 _append_only(decisions, decision_outcomes, exception_actions, user_events)
