@@ -12,19 +12,21 @@ from typing import Any
 
 from returns_pipeline.reporting.day import DayReport
 
-TEXT, COUNT, INSTANT, MONEY, CODE = "text", "count", "instant", "money", "code"
+TEXT, COUNT, INSTANT, DATE, MONEY, CODE = "text", "count", "instant", "date", "money", "code"
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
     """A heading and how its cells are written.
 
-    ``text``, ``code`` (an identifier), ``count`` (a number), ``instant`` (aware UTC) or
-    ``money``: a pair of minor units and currency.
+    ``text``, ``code`` (an identifier), ``count`` (a number), ``instant`` (aware UTC),
+    ``date`` or ``money``: a pair of minor units and currency; minor units alone where the
+    column has its ``currency``.
     """
 
     title: str
     kind: str = TEXT
+    currency: str = ""
 
 
 @dataclass(frozen=True, slots=True)

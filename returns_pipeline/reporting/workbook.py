@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from datetime import datetime
-from decimal import Decimal
-from io import BytesIO
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from openpyxl import Workbook
-from openpyxl.cell import Cell
 from openpyxl.formatting.rule import CellIsRule
-from openpyxl.styles import Alignment, Font, PatternFill
+from openpyxl.styles import Font, PatternFill
 from openpyxl.utils import get_column_letter
-from openpyxl.worksheet.table import Table, TableStyleInfo
 from openpyxl.worksheet.worksheet import Worksheet
 
-from returns_pipeline.domain.money import exponent, format_minor
 from returns_pipeline.reporting.day import DayReport, amounts_text
-from returns_pipeline.reporting.sections import COUNT, INSTANT, MONEY, TEXT, Column, sections
-
-_BOLD = Font(bold=True)
-_COLOURS = {"good": "C6EFCE", "watch": "FFEB9C", "bad": "FFC7CE"}
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-# Not allowed in the XML of a workbook.
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
-_WIDEST = 60
+from returns_pipeline.reporting.sections import COUNT, MONEY, Column, sections
+from returns_pipeline.reporting.sheets import (
+    BOLD,
+    COLOURS,
+    book_bytes,
+    first_sheet,
+    guarded,
+    major,
+    new_book,
+    printed,
+    table,
+)
 
 
 def workbook(report: DayReport) -> bytes:
@@ -36,28 +32,19 @@ def workbook(report: DayReport) -> bytes:
     Instants are written in the merchant's zone, since a spreadsheet has none; amounts in
     major units beside their currency.
     """
-    book = Workbook()
-    book.properties.creator = "returns_pipeline"
-    book.properties.created = book.properties.modified = report.made_at.replace(tzinfo=None)
-    summary = book.active
-    if not isinstance(summary, Worksheet):  # a new workbook has exactly one worksheet
-        msg = "the workbook has no sheet"
-        raise TypeError(msg)
-    _summary(summary, report)
+    book = new_book(report.made_at)
+    _summary(first_sheet(book, "Summary"), report)
     zone = ZoneInfo(report.time_zone)
     for section in sections(report):
         sheet = book.create_sheet(section.title)
-        _table(sheet, section.columns, section.rows, zone, section.anchor)
+        table(sheet, section.columns, section.rows, zone, section.anchor)
         if section.anchor == "tasks":
             _mark_age(sheet, section.columns, len(section.rows))
-    _table(book.create_sheet("Facts"), _FACTS, _facts(report), zone, "facts")
-    buffer = BytesIO()
-    book.save(buffer)
-    return buffer.getvalue()
+    table(book.create_sheet("Facts"), _FACTS, _facts(report), zone, "facts")
+    return book_bytes(book)
 
 
 def _summary(sheet: Worksheet, report: DayReport) -> None:
-    sheet.title = "Summary"
     day = report.business_date
     sheet.append([guarded(f"{report.merchant}: returns of {day:%A} {day.day} {day:%B %Y}")])
     made = report.made_at.astimezone(ZoneInfo(report.time_zone))
@@ -66,7 +53,7 @@ def _summary(sheet: Worksheet, report: DayReport) -> None:
     sheet.append([])
     for light in report.lights():
         sheet.append([light.name, light.state.value, guarded(light.says)])
-        sheet.cell(sheet.max_row, 2).fill = PatternFill("solid", _COLOURS[light.state.value])
+        sheet.cell(sheet.max_row, 2).fill = PatternFill("solid", COLOURS[light.state.value])
     blocks: list[tuple[str, list[list[Any]]]] = [
         ("Received", [[k, n] for k, n in report.outcomes().items()]),
         ("Restocked by location", [[r["location"], r["units"]] for r in report.by_location()]),
@@ -83,7 +70,7 @@ def _summary(sheet: Worksheet, report: DayReport) -> None:
                 [
                     f"{r['state']}, {r['tender']}",
                     r["units"],
-                    _major(r["amount_minor"], r["currency"]),
+                    major(r["amount_minor"], r["currency"]),
                     r["currency"],
                 ]
                 for r in report.refunds_by_state()
@@ -99,7 +86,7 @@ def _summary(sheet: Worksheet, report: DayReport) -> None:
                 [
                     f"{r.account} {r.role}",
                     r.units,
-                    _major(r.amount_minor, r.currency),
+                    major(r.amount_minor, r.currency),
                     r.currency,
                 ]
                 for r in report.balances
@@ -109,87 +96,18 @@ def _summary(sheet: Worksheet, report: DayReport) -> None:
     for title, rows in blocks:
         sheet.append([])
         sheet.append([title])
-        sheet.cell(sheet.max_row, 1).font = _BOLD
+        sheet.cell(sheet.max_row, 1).font = BOLD
         for row in rows or [["none"]]:
             sheet.append([guarded(value) if isinstance(value, str) else value for value in row])
     sheet.column_dimensions["A"].width = 38
     sheet.column_dimensions["C"].width = 48
-
-
-def _table(
-    sheet: Worksheet,
-    columns: Sequence[Column],
-    rows: Sequence[Sequence[Any]],
-    zone: ZoneInfo,
-    name: str,
-) -> None:
-    """Headings frozen and filtered, rows typed; money takes a second column, its currency."""
-    titles: list[str] = []
-    for column in columns:
-        titles.append(column.title)
-        if column.kind == MONEY:
-            titles.append(f"{column.title} currency")
-    sheet.append(titles)
-    widths = [len(title) for title in titles]
-    for number, row in enumerate(rows, start=2):
-        at = 1
-        for column, value in zip(columns, row, strict=True):
-            cell = sheet.cell(number, at)
-            if not isinstance(cell, Cell):
-                continue  # a merged cell; there are none here
-            _write(cell, column, value, zone)
-            widths[at - 1] = max(widths[at - 1], len(str(cell.value or "")))
-            if column.kind == MONEY:
-                at += 1
-                sheet.cell(number, at).value = value[1]
-            at += 1
-    for at, width in enumerate(widths, start=1):
-        sheet.column_dimensions[get_column_letter(at)].width = min(width + 3, _WIDEST)
-    for cell in sheet[1]:
-        cell.font = _BOLD
-    sheet.freeze_panes = "A2"
-    area = f"A1:{get_column_letter(len(titles))}{len(rows) + 1}"
-    if rows:
-        table = Table(displayName=f"{name}_table", ref=area)
-        table.tableStyleInfo = TableStyleInfo(name="TableStyleLight1", showRowStripes=True)
-        sheet.add_table(table)
-    else:
-        sheet.auto_filter.ref = area  # a table of no rows is not allowed
-
-
-def _write(cell: Cell, column: Column, value: Any, zone: ZoneInfo) -> None:
-    if column.kind == MONEY:
-        minor, currency = value
-        if minor is not None and currency:
-            cell.value = _major(minor, currency)
-            places = exponent(currency)
-            cell.number_format = "#,##0." + "0" * places if places else "#,##0"
-    elif column.kind == INSTANT and isinstance(value, datetime):
-        cell.value = value.astimezone(zone).replace(tzinfo=None)
-        cell.number_format = "yyyy-mm-dd hh:mm"
-    elif column.kind == COUNT:
-        cell.value = value
-    else:
-        cell.value = guarded(str(value))
-        cell.data_type = "s"
-        if column.kind == TEXT:
-            cell.alignment = Alignment(vertical="top", wrap_text=len(str(value)) > _WIDEST)
-
-
-def guarded(text: str) -> str:
-    """A text no spreadsheet takes for a formula, here or after a copy or a save as CSV."""
-    clean = _CONTROL.sub(" ", text)
-    return f"'{clean}" if clean.startswith(_FORMULA) else clean
-
-
-def _major(minor: int, currency: str) -> Decimal:
-    return Decimal(format_minor(minor, currency))
+    printed(sheet)
 
 
 def _mark_age(sheet: Worksheet, columns: Sequence[Column], rows: int) -> None:
     place = next(i for i, c in enumerate(columns, start=1) if c.kind == COUNT)
     area = f"{get_column_letter(place)}2:{get_column_letter(place)}{max(rows, 1) + 1}"
-    for above, colour in (("6", _COLOURS["bad"]), ("2", _COLOURS["watch"])):
+    for above, colour in (("6", COLOURS["bad"]), ("2", COLOURS["watch"])):
         rule = CellIsRule(
             "greaterThan", [above], fill=PatternFill(bgColor=colour, fill_type="solid")
         )

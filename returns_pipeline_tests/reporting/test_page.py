@@ -11,7 +11,8 @@ from openpyxl import Workbook, load_workbook
 
 from returns_pipeline.reporting.day import DayReport, Light, State, amount_text, amounts_text
 from returns_pipeline.reporting.page import page
-from returns_pipeline.reporting.workbook import guarded, workbook
+from returns_pipeline.reporting.sheets import guarded
+from returns_pipeline.reporting.workbook import workbook
 from returns_pipeline_tests.reporting import sample
 
 
