@@ -99,3 +99,40 @@ def test_what_cannot_be_done_is_said_and_changes_nothing(
 
     assert "error" in caller.sandbox.linnworks_server.vendor.staff(action)
     assert caller.sandbox.linnworks.books() == before
+
+
+@pytest.mark.parametrize(("made", "at_once"), [("at_booking", 1), ("at_action", 0)])
+def test_they_exchange_and_the_order_is_made_at_booking_or_at_action(
+    caller: LinnworksCaller, order: Order, made: str, at_once: int
+) -> None:
+    caller.sandbox.linnworks.switches["exchange_order_made"] = made
+    _does(caller, "process_order", order_reference=order.reference)
+    line = {"row_id": order.lines[0].row_id, "quantity": 1, "location": "HR Restock"}
+    lines = [{**line, "exchange_sku": "SOCK-3"}]
+
+    def told() -> tuple[list, list]:
+        [header] = caller.returns("GetRMAHeadersByOrderId", OrderId=order.id)["RMAHeaders"]
+        [row] = header["RMALines"]
+        assert (row["Type"], row["ExchangeSKU"], row["ExchangeQuantity"]) == (
+            "Exchange",
+            "SOCK-3",
+            1,
+        )
+        path = "/api/ProcessedOrders/GetProcessedRelatives"
+        relatives = caller.call("GET", path, pkOrderId=order.id)
+        made = [one["ChildOrderPkOrderId"] for one in relatives]
+        assert made == ([row["NewOrderId"]] if row["NewOrderId"] else [])
+        return made, caller.sandbox.linnworks.books()["orders_made"]
+
+    booked = _does(caller, "book_rma", order_reference=order.reference, lines=lines)
+    assert [len(one) for one in told()] == [at_once, at_once]
+    assert caller.level("CAP-BLK", "HR Restock") == 0
+    _does(caller, "action_rma", header_id=booked["header_id"])
+
+    assert [len(one) for one in told()] == [1, 1]
+    [replacement] = told()[1]
+    assert (replacement["related_to"], replacement["lines"]) == (
+        order.reference,
+        [["SOCK-3", 1, "0"]],
+    )
+    assert caller.level("CAP-BLK", "HR Restock") == 1

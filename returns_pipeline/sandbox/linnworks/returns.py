@@ -235,7 +235,7 @@ def rma_line(state: LinnworksState, rma: Rma, line: RmaLine) -> dict[str, Any]:
     return {
         "RMARowId": line.row_id,
         "RMAHeaderId": rma.header_id,
-        "Type": "Return",
+        "Type": line.kind,
         "Status": status("PROCESSED" if line.actioned_at else "OPEN"),
         "ExternalReference": rma.reference if state.switches["reference_echoed"] else None,
         "CreatedDate": stamp(rma.created_at),
@@ -243,7 +243,7 @@ def rma_line(state: LinnworksState, rma: Rma, line: RmaLine) -> dict[str, Any]:
         "ActionedDate": stamp(line.actioned_at),
         "Deleted": line.deleted,
         "ResendQuantity": 0,
-        "NewOrderId": None,
+        "NewOrderId": line.new_order_id,
         "ValidationError": None,
         "Error": None,
         "Errors": [],
@@ -257,7 +257,18 @@ def rma_line(state: LinnworksState, rma: Rma, line: RmaLine) -> dict[str, Any]:
         "ScrapQuantity": line.scrap,
         "ReasonCategory": line.category,
         "Reason": line.reason,
-    }
+    } | _sent_instead(line)
+
+
+def _sent_instead(line: RmaLine) -> dict[str, Any]:
+    if line.exchange is None:
+        return {}
+    sku, quantity = line.exchange
+    return {"ExchangeSKU": sku, "ExchangeQuantity": quantity, "AdditionalCost": 0.0}
+
+
+def _row_type(line: RmaLine) -> str:
+    return line.kind.upper() + ("" if line.actioned_at else "BOOKING")
 
 
 def _header(state: LinnworksState, rma: Rma) -> dict[str, Any]:
@@ -416,7 +427,7 @@ def returns_exchanges(state: LinnworksState, request: Request) -> object:
     return [
         {
             "pkReturnId": line.row_id + _id_gap(state),
-            "RowType": "RETURN" if line.actioned_at else "RETURNBOOKING",
+            "RowType": _row_type(line),
             "ReturnReference": rma.reference if state.switches["reference_echoed"] else None,
             "fkOrderId": order.id,
             "fkOrderItemRowId": line.order_row.row_id,
@@ -432,7 +443,8 @@ def returns_exchanges(state: LinnworksState, request: Request) -> object:
             "LastState": "",
             "LastDate": stamp(line.actioned_at or rma.created_at),
             "Completed": line.actioned_at is not None,
-            "NewQty": 0,
+            "NewQty": line.exchange[1] if line.exchange else 0,
+            "fkNewOrderId": line.new_order_id,
             "NewOrderCancelled": False,
             "AdditionalCost": 0.0,
             "RefundedAmount": float(_refunded(state, order, line.row_id, sent=True)),
@@ -520,7 +532,7 @@ def _order_columns(order: Order) -> dict[str, Any]:
 def _return_row(state: LinnworksState, rma: Rma, line: RmaLine, at: Any) -> dict[str, Any]:
     return _order_columns(rma.order) | {
         "pkReturnId": line.row_id + _id_gap(state),
-        "RowType": "RETURN" if line.actioned_at else "RETURNBOOKING",
+        "RowType": _row_type(line),
         "ReturnReference": rma.reference if state.switches["reference_echoed"] else None,
         "cItemNumber": line.order_row.sku,
         "cItemName": line.order_row.title,
@@ -535,7 +547,7 @@ def _return_row(state: LinnworksState, rma: Rma, line: RmaLine, at: Any) -> dict
         "Reason": line.reason,
         "ReturnDate": stamp(rma.created_at),
         "LastDate": stamp(at),
-        "NewQty": 0,
+        "NewQty": line.exchange[1] if line.exchange else 0,
     }
 
 

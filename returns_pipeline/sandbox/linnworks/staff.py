@@ -1,6 +1,7 @@
 """What people do in the Linnworks screens, at once or when their scripted time comes.
 
-``book_rma`` (``order_reference``, ``lines`` of ``row_id, quantity, location``, ``reference``,
+``book_rma`` (``order_reference``, ``lines`` of ``row_id, quantity, location`` and perhaps
+``exchange_sku``, for as many of which the goods are exchanged, ``reference``,
 ``action_too``), ``action_rma`` (``header_id``), ``edit_location`` (``header_id`` or
 ``order_reference``, ``location``), ``move`` (``sku, quantity, from, to``), ``refund``
 (``order_reference, row_id, amount``, sent too unless ``action_too`` is false),
@@ -89,9 +90,18 @@ def _book(state: LinnworksState, action: Mapping[str, Any], at: datetime) -> dic
         if row is None:
             raise NotYet(f"no row {one['row_id']!r}")
         state.next_row += 1
-        place, zero = state.location_id(one["location"]), Decimal(0)
         lines.append(
-            RmaLine(state.next_row, row, place, one["quantity"], 0, zero, "", "booked by staff")
+            RmaLine(
+                row_id=state.next_row,
+                order_row=row,
+                location=state.location_id(one["location"]),
+                quantity=one["quantity"],
+                scrap=0,
+                refund=Decimal(0),
+                category="",
+                reason="booked by staff",
+                exchange=(one["exchange_sku"], one["quantity"]) if "exchange_sku" in one else None,
+            )
         )
     rma = state.book(order, lines, action.get("reference"), channel=False, at=at)
     if action.get("action_too"):

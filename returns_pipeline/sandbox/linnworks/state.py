@@ -36,6 +36,7 @@ SWITCHES: dict[str, tuple[Any, ...]] = {
     "reference_echoed": (True, False),
     "return_id_is_row_id": (True, False),
     "create_orders_repeat": ("empty", "same_id"),
+    "exchange_order_made": ("at_action", "at_booking"),
     "success_with_errors": (False, True),
     "batched_without_batch": ("refused", "accepted"),
 }
@@ -55,6 +56,13 @@ class RmaLine:
     reason: str
     actioned_at: datetime | None = None
     deleted: bool = False
+    exchange: tuple[str, int] | None = None  # SKU and quantity of what is sent instead
+    new_order_id: str | None = None
+
+    @property
+    def kind(self) -> str:
+        """``Type`` of ``VerifiedRMAItem``."""
+        return "Exchange" if self.exchange else "Return"
 
 
 @dataclass(slots=True)
@@ -322,7 +330,50 @@ class LinnworksState:
         rma.hash = hashlib.sha256(f"{rma.header_id}{reference}".encode()).hexdigest()[:14].upper()
         self.rmas[rma.header_id] = rma
         self._index_rma(rma)
+        if self.switches["exchange_order_made"] == "at_booking":
+            self._send_instead(rma, rma.created_at)
         return rma
+
+    def _send_instead(self, rma: Rma, at: datetime) -> None:
+        """Make the orders of a booking's exchange lines, of no value (contract 4.2 A)."""
+        for line in rma.live:
+            if line.exchange is None or line.new_order_id is not None:
+                continue
+            sku, quantity = line.exchange
+            product, zero, original = self.world.stock_items[sku], Decimal(0), rma.order
+            self.next_order += 1
+            order = replace(
+                original,
+                id=self.guid(),
+                num_id=self.next_order,
+                reference=f"{original.reference}-{line.row_id}",
+                secondary_reference="",
+                external_reference="",
+                received_at=at,
+                paid_at=at,
+                processed_at=None,
+                last_updated=at,
+                touched_at=None,
+                lines=[
+                    OrderLine(
+                        row_id=self.guid(),
+                        item_number=str(line.row_id),
+                        sku=sku,
+                        stock_item_id=product.id,
+                        title=product.title,
+                        quantity=quantity,
+                        price_per_unit=zero,
+                        tax_rate=zero,
+                        line_total=zero,
+                        unit_cost=product.unit_cost,
+                    )
+                ],
+                postage_cost=zero,
+                related_to=original.reference,
+                is_exchange=True,
+            )
+            self.add_order(order)
+            line.new_order_id = order.id
 
     def add_refund(self, order: Order, rows: list[RefundRow], at: datetime | None = None) -> Refund:
         """Make a refund; nothing is sent yet."""
@@ -399,6 +450,7 @@ class LinnworksState:
     def post(self, rma: Rma, at: datetime | None = None) -> None:
         """Accept a booking: its goods are put into stock, what is scrapped taken out."""
         at = at or self.clock.now()
+        self._send_instead(rma, at)
         for number, line in enumerate(rma.lines):
             if line.deleted:
                 continue
