@@ -378,6 +378,10 @@ class Account:
         with self.engine.connect() as connection:
             return connection.execute(sa.select(table).where(table.c.unit_key == unit)).one()
 
+    def rows(self, table: sa.Table) -> list[Any]:
+        with self.engine.connect() as connection:
+            return list(connection.execute(sa.select(table)).all())
+
     def intents(self) -> dict[str, str]:
         with self.engine.connect() as connection:
             query = sa.select(t.intents.c.kind, t.intents.c.state).order_by(t.intents.c.id)

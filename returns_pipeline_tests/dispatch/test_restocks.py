@@ -106,6 +106,20 @@ def test_an_unknown_write_rests_for_the_settle_time_before_anything_else(
     assert "unknown" in account.intents().values()
 
 
+@pytest.mark.parametrize("fate", ["http_500_before", "http_500_after"])
+@pytest.mark.parametrize("method", [BOOK, ACTION])
+def test_an_answer_of_5xx_is_unknown_and_rests(account: Account, method: str, fate: str) -> None:
+    account.decide()
+    account.fault(method, fate)
+
+    account.restock()
+    account.wait(timedelta(minutes=1))
+    account.restock()
+
+    assert account.calls[method] == 1
+    assert "unknown" in account.intents().values()
+
+
 def test_an_unknown_write_holds_up_its_own_order_only(account: Account) -> None:
     account.decide(1)
     account.fault(BOOK, "lost_after")

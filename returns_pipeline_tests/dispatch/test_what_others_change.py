@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from returns_pipeline.clients.transport import ContractBroken
 from returns_pipeline.dispatch import intend, kinds
 from returns_pipeline.storage import tables as t
 from returns_pipeline_tests.dispatch.conftest import RESTOCK, Account, row_id
@@ -201,3 +202,45 @@ def test_a_refund_that_bears_our_reference_belongs_to_our_order_only(account: Ac
 
     assert account.sent(1) == account.sent(2) == 2000
     assert account.calls["CreateRefund"] == 2
+
+
+def test_a_booking_of_ours_whose_lines_were_changed_while_it_rested_is_not_adopted(
+    account: Account,
+) -> None:
+    account.decide()
+    account.fault(BOOK, "lost_after")
+    account.restock()
+    [rma] = account.state.rmas.values()
+    rma.lines[0].quantity = 2
+    account.wait()
+
+    account.restock()
+
+    assert account.calls[ACTION] == 0
+    assert account.intents()["rma_booking"] == "suspense"
+
+
+def test_headers_of_another_order_are_never_taken_for_this_ones(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A filter that Linnworks did not understand: our reference on another order's booking."""
+    account.decide(1)
+    account.decide(2)
+    account.fault(BOOK, "lost_before", times=2)
+    account.restock()
+    references = {row.reference for row in account.rows(t.intents) if row.kind == "rma_booking"}
+    for reference in references:
+        account.staff(
+            action="book_rma",
+            order_reference="#3",
+            reference=reference,
+            lines=[{"row_id": row_id(3), "quantity": 1, "location": "HR Restock"}],
+        )
+    monkeypatch.setattr(account.state, "rmas_of", lambda _order: list(account.state.rmas.values()))
+    account.wait()
+
+    with pytest.raises(ContractBroken, match="another order"):
+        account.restock()
+
+    assert account.intents()["rma_booking"] == "unknown"
+    assert account.calls[ACTION] == 0
