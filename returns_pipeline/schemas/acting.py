@@ -81,6 +81,8 @@ DECLARED = {
             "resolution": f.text("Why it was closed"),
             "assignee": f.text("Who took it on"),
             "policy_hash": s.POLICY_HASH,
+            "snoozed_until": f.instant("Until when it is out of sight").or_null,
+            "resolver": f.text("Who closed it; empty where it closed itself"),
         },
         key=("id",),
         rules=(
