@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from returns_pipeline.dispatch import intend, kinds
 from returns_pipeline.dispatch.protocol import Dispatcher
 from returns_pipeline.domain.model import Executor
+from returns_pipeline.steps import soundness
 from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.engine import reading
@@ -25,16 +26,18 @@ def restocks(rt: Runtime) -> dict[str, int]:
     """Book and action one RMA an order and receipt; drive whatever is still open."""
     if not rt.live:
         return _shadow(rt, t.stock_adjustments, t.UNPOSTED_ADJUSTMENT)
+    held = _hold(rt)
     intended = intend.intend_restocks(rt.engine, policy=rt.policy, now=rt.now())
-    return {"intended": intended, **_drive(rt, kinds.RESTOCK)}
+    return {"intended": intended, **held, **_drive(rt, kinds.RESTOCK)}
 
 
 def exchanges(rt: Runtime) -> dict[str, int]:
     """Order the replacements whose originals are back."""
     if not rt.live:
         return _shadow(rt, t.exchange_orders, t.UNCREATED_EXCHANGE)
+    held = _hold(rt)
     intended = intend.intend_exchanges(rt.engine, policy=rt.policy, now=rt.now())
-    return {"intended": intended, **_drive(rt, kinds.EXCHANGE)}
+    return {"intended": intended, **held, **_drive(rt, kinds.EXCHANGE)}
 
 
 def refunds(rt: Runtime, day: date | None = None) -> dict[str, int]:
@@ -45,13 +48,20 @@ def refunds(rt: Runtime, day: date | None = None) -> dict[str, int]:
     """
     if not rt.live:
         return _shadow(rt, t.refunds_due, t.UNPAID_REFUND)
-    intended = 0
+    held, intended = _hold(rt), 0
     if day is not None and rt.policy.refunds.executor is Executor.LINNWORKS:
         with reading(rt.engine) as connection:
             query = sa.select(t.batches.c.batch_id).where(t.batches.c.business_date == day)
-            ids = list(connection.execute(query).scalars())
-        intended = intend.intend_refunds(rt.engine, batch_ids=ids, now=rt.now())
-    return {"intended": intended, **_drive(rt, kinds.REFUND)}
+            ids = set(connection.execute(query).scalars())
+            unsound = {flaw.key for flaw in soundness.unsound_batches(connection)}
+        intended = intend.intend_refunds(rt.engine, batch_ids=ids - unsound, now=rt.now())
+    return {"intended": intended, **held, **_drive(rt, kinds.REFUND)}
+
+
+def _hold(rt: Runtime) -> dict[str, int]:
+    """Our own books first: what cannot be is held, and nothing is done over it."""
+    held = soundness.hold(rt.engine, now=rt.now(), run_id=rt.run_id)
+    return {"held_by_books": held} if held else {}
 
 
 def _drive(rt: Runtime, of: tuple[str, ...]) -> dict[str, int]:

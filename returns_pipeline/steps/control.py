@@ -21,7 +21,7 @@ from returns_pipeline.domain import exceptions as rules
 from returns_pipeline.domain import lifecycle, reconciliation
 from returns_pipeline.domain.decisions import KINDS, Kind, fingerprint
 from returns_pipeline.domain.model import ExceptionRaised, Owner, Severity, Unit
-from returns_pipeline.steps import alerts, carry_out, early_money
+from returns_pipeline.steps import alerts, carry_out, early_money, soundness
 from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import decisions as said
 from returns_pipeline.storage import records
@@ -335,6 +335,17 @@ def _write(row: Any, since: datetime) -> ExceptionRaised:
     )
 
 
+def _own_books(connection: sa.Connection, _rt: Runtime, _now: datetime) -> Raised:
+    """Rows of ours that cannot be. Once held, the held row speaks for itself."""
+    for flaw in soundness.flaws(connection):
+        yield ExceptionRaised(
+            code=flaw.code,
+            key=f"{flaw.table}:{flaw.key}",
+            message=flaw.message,
+            severity=Severity.S1,
+        )
+
+
 def _references_held(connection: sa.Connection) -> set[str]:
     found: set[str] = set()
     for table, waiting in (
@@ -457,6 +468,7 @@ _PREDICATES: tuple[Callable[[sa.Connection, Runtime, datetime], Raised], ...] = 
     _not_back,
     _ended,
     _acting,
+    _own_books,
     _held_rows,
     _half_done,
     _settings,

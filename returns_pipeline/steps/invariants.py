@@ -22,7 +22,7 @@ from returns_pipeline.domain import disposition as disposition_rules
 from returns_pipeline.domain.model import Stage
 from returns_pipeline.domain.money import format_minor
 from returns_pipeline.domain.policy import Policy, fold
-from returns_pipeline.steps import alerts, early_money
+from returns_pipeline.steps import alerts, early_money, soundness
 from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
 
@@ -658,6 +658,15 @@ def every_write_is_settled(scope: Scope) -> Finding:
         for r in scope.connection.execute(waiting)
     )
     return _found(rows, "every write is settled", "writes are not settled")
+
+
+def our_own_books_are_sound(scope: Scope) -> Finding:
+    """Rows of this database that the program never writes, found lately or held for a person."""
+    rows = [
+        {"table": flaw.table, "row": flaw.key, "problem": flaw.what}
+        for flaw in (*soundness.flaws(scope.connection), *soundness.held(scope.connection))
+    ]
+    return _found(rows, "our own books are sound", "rows of our own books cannot be")
 
 
 SOURCES: Mapping[str, str] = {

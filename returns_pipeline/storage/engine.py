@@ -8,6 +8,7 @@ its defaults, ``synchronous_commit=on`` among them.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,7 +56,7 @@ def connect(url: str) -> sa.Engine:
         except OSError as error:
             msg = f"cannot make the folder of {path} ({error.strerror}): {_USUAL}"
             raise DatabaseUnusable(msg) from error
-    engine = sa.create_engine(parsed, hide_parameters=True)
+    engine = sa.create_engine(parsed, hide_parameters=True, json_deserializer=_document)
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
     return engine
@@ -105,6 +106,15 @@ def usable(engine: sa.Engine) -> Iterator[None]:
             raise  # a statement is wrong, not the database
         msg = f"cannot use the database {named(engine.url)} ({reason}): {remedy or _USUAL}"
         raise DatabaseUnusable(msg) from error
+
+
+def _document(text: str) -> Any:
+    # PostgreSQL stores no half of a document. SQLite does, and one must not keep the whole
+    # table from being read: it is given as it is, for whoever reads it to refuse.
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _without_values(context: sa.engine.ExceptionContext) -> None:

@@ -25,6 +25,7 @@ from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.types import Instant, Select
 
 OPEN = ("ready", "sending", "unknown")
+STATES = frozenset((*t.UNSETTLED_INTENT, "confirmed", "refused", "withdrawn"))
 _ARROWS = {
     "ready": {"sending", "confirmed", "refused", "suspense", "withdrawn"},
     "sending": {"confirmed", "refused", "unknown", "ready", "suspense"},

@@ -84,15 +84,20 @@ class Watch:
     def _watch_requests(self) -> None:
         exchange = Transport._exchange
 
-        def watched(transport: Transport, call: Any, headers: Any) -> Any:
+        def watched(transport: Transport, call: Any, headers: Any, *leaving: Any) -> Any:
             if call.read:
-                return exchange(transport, call, headers)
+                return exchange(transport, call, headers, *leaving)
             what = method_of(call.method)
             number = self._next(what)
-            self._reach(what, number, BEFORE_REQUEST)
-            with self._lock:  # the sandbox kills at this one: it is reached by sending
-                self.edges.append(Edge(what, number, AFTER_EFFECT))
-            answer = exchange(transport, call, headers)
+
+            def left() -> None:
+                for note in leaving:
+                    note()
+                self._reach(what, number, BEFORE_REQUEST)
+                with self._lock:  # the sandbox kills at this one: it is reached by sending
+                    self.edges.append(Edge(what, number, AFTER_EFFECT))
+
+            answer = exchange(transport, call, headers, left)
             self._reach(what, number, AFTER_ANSWER)
             return answer
 

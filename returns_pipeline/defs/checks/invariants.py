@@ -96,6 +96,7 @@ INVARIANTS = (
         blocking=True,
     ),
     Invariant(ask.every_write_is_settled, "exception_queue", OPERATIONS, "WRITE_UNKNOWN_OUTCOME"),
+    Invariant(ask.our_own_books_are_sound, "exception_queue", OPERATIONS, "WRITE_UNKNOWN_OUTCOME"),
     Invariant(ask.every_source_is_fresh, "exception_queue", OPERATIONS, "SOURCE_STALE"),
     Invariant(ask.every_alert_is_delivered, "exception_queue", OPERATIONS, "ALERT_UNDELIVERED"),
 )
