@@ -15,7 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from returns_pipeline.cli.session import local
-from returns_pipeline.reporting.day import amount_text
+from returns_pipeline.domain.exceptions import runbook
+from returns_pipeline.reporting.day import amount_text, counted
+from returns_pipeline.steps.queue import Task
 from returns_pipeline.steps.story import Moment
 
 _LIGHTS = {"good": ("green", "●"), "watch": ("yellow", "▲"), "bad": ("red", "■")}
@@ -126,10 +128,11 @@ def account(found: Mapping[str, Any]) -> RenderableType:
     )
 
 
-def queue(rows: Sequence[Mapping[str, Any]], now: datetime, zone: str) -> RenderableType:
+def queue(rows: Sequence[Task], now: datetime, zone: str) -> RenderableType:
     """The exception queue."""
     made = table(
-        f"{len(rows)} exceptions",
+        counted(len(rows), "exception"),
+        "",
         "",
         "owner",
         "what",
@@ -140,51 +143,100 @@ def queue(rows: Sequence[Mapping[str, Any]], now: datetime, zone: str) -> Render
         numbers=["money"],
     )
     for row in rows:
-        due = datetime.fromisoformat(row["due_at"])
-        late = due < now and row["status"] in {"open", "ack", "snoozed"}
-        amount = row["amount_minor"] and row["currency"]
+        late = row.due_at < now and row.is_open
+        amount = row.amount_minor and row.currency
+        who = f" ({row.assignee})" if row.assignee else ""
+        asleep = row.status == "snoozed" and row.snoozed_until is not None
         made.add_row(
-            Text(row["severity"], _SEVERITY[row["severity"]]),
-            row["owner"],
-            escape(row["code"]),
-            escape(", ".join(row["order_numbers"]) or row["key"][:24]),
-            Text(local(due, zone), "red" if late else ""),
-            amount_text(row["amount_minor"], row["currency"]) if amount else "",
-            escape(row["message"]),
+            Text(row.severity, _SEVERITY[row.severity]),
+            Text(row.name, "cyan"),
+            escape(f"{row.owner}{who}"),
+            escape(row.code),
+            escape(", ".join(row.order_numbers) or row.key[:24]),
+            Text(local(row.due_at, zone), "red" if late else ""),
+            amount_text(row.amount_minor, row.currency) if amount else "",
+            escape(row.message)
+            + (f" [dim]asleep until {local(row.snoozed_until or now, zone)}[/]" if asleep else ""),
         )
     return made
 
 
-def task(row: Mapping[str, Any], now: datetime, zone: str) -> RenderableType:
-    """One exception, whole."""
-    from returns_pipeline.domain.exceptions import CATALOGUE
+_STATUS = {
+    "open": "open",
+    "ack": "seen",
+    "snoozed": "asleep",
+    "resolved": "resolved",
+    "auto_resolved": "closed by itself",
+}
 
-    entry = CATALOGUE[row["code"]]
-    opened = datetime.fromisoformat(row["opened_at"])
-    due = datetime.fromisoformat(row["due_at"])
-    late = " (overdue)" if due < now and row["status"] == "open" else ""
+
+def task(
+    row: Task,
+    now: datetime,
+    zone: str,
+    can: Sequence[tuple[str, str]],
+    offered: Mapping[str, Sequence[tuple[str, str]]],
+) -> RenderableType:
+    """One exception, whole.
+
+    Args:
+        row: The exception.
+        now: To say what is late.
+        zone: The merchant's.
+        can: What can be decided about it, as name and words.
+        offered: The lines and orders to choose from, as value and words.
+    """
+    late = " (overdue)" if row.due_at < now and row.is_open else ""
+    until = f" until {local(row.snoozed_until, zone)}" if row.snoozed_until else ""
+    closed_at = f", closed {local(row.resolved_at, zone)}" if row.resolved_at else ""
+    by = f" by {row.resolver}" if row.resolver else ""
     grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column()
     for name, value in (
-        ("why", row["message"]),
-        ("to do", entry.action),
-        ("closes when", entry.closes_when),
-        ("keeps from moving", entry.blocks),
-        ("owner", row["owner"]),
-        ("status", f"{row['status']}, open since {local(opened, zone)}"),
-        ("due", f"{local(due, zone)}{late}"),
+        ("why", row.message),
+        ("to do", row.entry.action),
+        ("closes when", row.entry.closes_when),
+        ("keeps from moving", row.entry.blocks),
+        ("owner", f"{row.owner}{f', taken by {row.assignee}' if row.assignee else ''}"),
         (
-            "money",
-            amount_text(row["amount_minor"], row["currency"]) if row["currency"] else "",
+            "status",
+            f"{_STATUS[row.status]}{until}{by}, open since {local(row.opened_at, zone)}{closed_at}",
         ),
-        ("units", ", ".join(row["item_ids"])),
-        ("returns", ", ".join(row["return_ids"])),
-        ("orders", ", ".join(row["order_numbers"])),
-        ("runbook", row["runbook"]),
+        ("due", f"{local(row.due_at, zone)}{late}"),
+        ("resolution", row.resolution),
+        ("money", amount_text(row.amount_minor, row.currency) if row.currency else ""),
+        (
+            "units",
+            f"{len(row.unit_keys)}: {', '.join(row.unit_keys)}" if row.unit_keys else "",
+        ),
+        ("returns", ", ".join(row.return_ids)),
+        ("orders", ", ".join(row.order_numbers)),
+        ("told", f"{row.occurrences} times, last {local(row.last_seen_at, zone)}"),
+        ("decide", "\n".join(f"{name}: {words}" for name, words in can)),
+        ("lines", "\n".join(f"{value}: {words}" for value, words in offered.get("row_id", ()))),
+        ("order ids", "\n".join(f"{value}: {words}" for value, words in offered.get("order", ()))),
+        ("runbook", runbook(row.code)),
     ):
         if value:
             grid.add_row(Text(name, "dim"), Text(value))
-    title = f"{row['severity']} {row['code']} {row['key']}"
+    title = f"{row.severity} {row.name} {row.code} {row.key}"
     return Panel(grid, title=escape(title), title_align="left")
+
+
+def history(moments: Sequence[Mapping[str, Any]], zone: str) -> RenderableType:
+    """Who did what to an exception, a line a moment."""
+    grid = Table.grid(padding=(0, 2))
+    for column in range(4):
+        grid.add_column(no_wrap=column < 3)
+    for row in moments:
+        grid.add_row(
+            Text(local(row["at"], zone), "dim"),
+            Text(row["actor"], "cyan"),
+            Text(row["action"].replace("_", " ")),
+            Text(row["detail"]),
+        )
+    return grid
 
 
 def closed(day: Mapping[str, Any]) -> RenderableType:

@@ -41,6 +41,7 @@ from returns_pipeline.domain.model import (
     StockEffect,
     Unit,
 )
+from returns_pipeline.steps import carry_out
 from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import decisions, records
 from returns_pipeline.storage import tables as t
@@ -415,13 +416,16 @@ def adjustments(rt: Runtime) -> dict[str, int]:
         new: list[tuple[Any, ...]] = []
         corrected: list[tuple[Any, ...]] = []
         misplaced: list[tuple[int, Disposition]] = []
-        by_hand = decisions.of_open_units(connection, "place")
+        placed = decisions.of_open_units(connection, "place")
+        if placed:
+            carry_out.places(connection, rt, placed)
+            stored = records.rows_of(connection, t.stock_adjustments, work.units)
         for key, unit in work.units.items():
             found = work.matches.get(key)
             if found is None:
                 continue
-            if key in by_hand and by_hand[key].kind is Kind.BY_HAND:
-                gates.put(key, Held("by_hand", by_hand[key].by))
+            if key in placed and placed[key].kind is Kind.BY_HAND:
+                gates.put(key, Held("by_hand", placed[key].by))
                 continue
             decided = work.decided(unit, rt)
             rows = stored.get(key, [])
@@ -616,16 +620,20 @@ def refunds(rt: Runtime) -> dict[str, int]:
         so_far = _refunded_so_far(connection, work, pending)
         chosen = decisions.of_open_units(connection, "money")
         gates = _Gates(connection, "refund", now)
-        rows = []
-        for key in sorted(pending):
-            unit, match = pending[key], work.matches[key].match
-            decided = work.decided(unit, rt)
-            verdict = _refund_verdict(unit, match, decided, rt, late=work.is_late(unit, rt))
+        verdicts = {}
+        for key, unit in pending.items():
+            match, decided = work.matches[key].match, work.decided(unit, rt)
             decision = chosen.get(key)
-            amount = None
-            if decision is not None:
-                verdict = _as_decided(decision, match)
-                amount = decision.arguments.get("amount_minor")
+            verdicts[key] = (
+                _as_decided(decision, match)
+                if decision is not None
+                else _refund_verdict(unit, match, decided, rt, late=work.is_late(unit, rt))
+            )
+        rows = []
+        # In the order in which they became payable: parts of a line are rounded in turn.
+        for key, verdict in sorted(verdicts.items(), key=_payable):
+            unit, match, decision = pending[key], work.matches[key].match, chosen.get(key)
+            amount = decision.arguments.get("amount_minor") if decision is not None else None
             if isinstance(verdict, Cleared) and isinstance(match, Matched):
                 order = work.orders[match.order_id]
                 if _is_even_exchange(unit, match, order):
@@ -638,29 +646,32 @@ def refunds(rt: Runtime) -> dict[str, int]:
                     verdict,
                     rt.policy,
                     carries_order_extras=(unit.return_id, match.order_id) not in so_far.extras,
-                    line_refunded_minor=so_far.lines[
-                        refund_rules.priced_line(order, match.row_id).row_id
-                    ],
-                    order_refunded_minor=so_far.orders[match.order_id],
-                    shipping_refunded_minor=so_far.shipping[match.order_id],
+                    before=so_far.of(
+                        match.order_id, refund_rules.priced_line(order, match.row_id).row_id
+                    ),
                     anyway=decision is not None,
                     amount_minor=amount,
                 )
                 if isinstance(result, Held):
-                    verdict = result
+                    verdict = result  # noqa: PLW2901
                 else:
                     so_far.add(
                         unit.return_id,
                         result.order_id,
                         result.row_id,
-                        goods=result.goods_minor,
-                        shipping=result.shipping_minor,
+                        goods=(result.goods_minor, result.goods_vat_minor),
+                        shipping=(result.shipping_minor, result.shipping_vat_minor),
                     )
                     rows.append(_refund_row(result, rt, now))
             gates.put(key, verdict)
         upsert(connection, t.refunds_due, _REFUND_COLUMNS, rows)
         gates.write()
     return {"computed": len(rows), **gates.held}
+
+
+def _payable(verdict: tuple[str, Gate]) -> tuple[float, str]:
+    key, gate = verdict
+    return gate.at.timestamp() if isinstance(gate, Cleared) else 0.0, key
 
 
 def _refund_verdict(
@@ -694,16 +705,42 @@ class _SoFar:
     """What was already refunded, by order line and order, and whose extras were given."""
 
     def __init__(self) -> None:
-        self.lines: defaultdict[str, int] = defaultdict(int)
-        self.orders: defaultdict[str, int] = defaultdict(int)
-        self.shipping: defaultdict[str, int] = defaultdict(int)
+        self.units: Counter[str] = Counter()
+        self.lines: Counter[str] = Counter()
+        self.vat: Counter[str] = Counter()
+        self.orders: Counter[str] = Counter()
+        self.shipping: Counter[str] = Counter()
+        self.shipping_vat: Counter[str] = Counter()
         self.extras: set[tuple[str, str]] = set()
 
-    def add(self, return_id: str, order_id: str, row_id: str, *, goods: int, shipping: int) -> None:
-        self.lines[row_id] += goods
-        self.orders[order_id] += goods + shipping
-        self.shipping[order_id] += shipping
+    def add(
+        self,
+        return_id: str,
+        order_id: str,
+        row_id: str,
+        *,
+        goods: tuple[int, int],
+        shipping: tuple[int, int],
+    ) -> None:
+        """Count one refund: goods and shipping, each gross with the VAT in it."""
+        self.units[row_id] += 1
+        self.lines[row_id] += goods[0]
+        self.vat[row_id] += goods[1]
+        self.orders[order_id] += goods[0] + shipping[0]
+        self.shipping[order_id] += shipping[0]
+        self.shipping_vat[order_id] += shipping[1]
         self.extras.add((return_id, order_id))
+
+    def of(self, order_id: str, row_id: str) -> refund_rules.Refunded:
+        """What was refunded of a line and its order until now."""
+        return refund_rules.Refunded(
+            units=self.units[row_id],
+            line=self.lines[row_id],
+            vat=self.vat[row_id],
+            order=self.orders[order_id],
+            shipping=self.shipping[order_id],
+            shipping_vat=self.shipping_vat[order_id],
+        )
 
 
 def _refunded_so_far(connection: sa.Connection, work: _Work, pending: Mapping[str, Unit]) -> _SoFar:
@@ -715,13 +752,21 @@ def _refunded_so_far(connection: sa.Connection, work: _Work, pending: Mapping[st
     }
     due, items = t.refunds_due.c, t.return_items.c
     query = sa.select(
-        due.order_id, due.row_id, due.goods_minor, due.shipping_minor, items.return_id
+        due.order_id,
+        due.row_id,
+        due.goods_minor,
+        due.goods_vat_minor,
+        due.shipping_minor,
+        due.shipping_vat_minor,
+        items.return_id,
     ).join_from(t.refunds_due, t.return_items, due.unit_key == items.unit_key)
     query = query.where(due.state != "refused")
-    for order_id, row_id, goods, shipping, return_id in records.in_chunks(
+    for order_id, row_id, goods, vat, shipping, shipping_vat, return_id in records.in_chunks(
         connection, query, due.order_id, ids
     ):
-        so_far.add(return_id, order_id, row_id, goods=goods, shipping=shipping)
+        so_far.add(
+            return_id, order_id, row_id, goods=(goods, vat), shipping=(shipping, shipping_vat)
+        )
     return so_far
 
 

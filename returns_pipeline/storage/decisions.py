@@ -88,6 +88,13 @@ def waiting(connection: sa.Connection, question: str) -> list[Decision]:
     return [_decision(row) for row in connection.execute(query.order_by(made.id))]
 
 
+def latest_from(connection: sa.Connection, exceptions: Collection[int]) -> dict[int, Decision]:
+    """The latest decision that stands, made from each of these exceptions."""
+    query = _select().where(_stands()).order_by(t.decisions.c.id)
+    rows = in_chunks(connection, query, t.decisions.c.exception_id, exceptions)
+    return {row.exception_id: _decision(row) for row in rows}
+
+
 def _latest(rows: Iterable[Row]) -> dict[str, Decision]:
     found: dict[str, Row] = {}
     for row in rows:

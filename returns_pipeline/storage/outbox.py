@@ -5,6 +5,8 @@ An intent is committed before anything is sent for it. States and arrows::
     ready -> sending -> confirmed | refused | suspense | unknown | ready (surely not applied)
     unknown -> confirmed (found there) | ready (proven absent) | suspense (a person)
     ready | suspense -> confirmed (somebody else did it) | refused | withdrawn
+    suspense | refused | unknown | withdrawn -> ready (a person said: send it again)
+    suspense | refused | unknown -> confirmed (a person knew its number, and it was found)
 
 What is sent and how it is read back is ``dispatch``'s.
 """
@@ -378,3 +380,67 @@ def put_aside(
     intent = Intent(*row)
     _note(connection, intent, "put_aside", now, run_id, why)
     return intent
+
+
+def find(connection: sa.Connection, key: str) -> Intent | None:
+    """The intent with this key."""
+    query: Select = sa.select(*_COLUMNS).where(t.intents.c.intent_key == key)
+    for row in connection.execute(query):
+        return Intent(*row)
+    return None
+
+
+def following(connection: sa.Connection, key: str) -> list[Intent]:
+    """The intents that depend on this one."""
+    query: Select = sa.select(*_COLUMNS).where(t.intents.c.depends_on == key)
+    return [Intent(*row) for row in connection.execute(query.order_by(t.intents.c.id))]
+
+
+STOPPED = ("suspense", "refused", "unknown")
+"""Where an intent waits for a person, or may: what a person says of it counts."""
+
+
+def settle_by_word(
+    connection: sa.Connection,
+    intent: Intent,
+    state: str,
+    *,
+    now: datetime,
+    run_id: str,
+    step: str,
+    detail: str,
+    evidence: Mapping[str, Any] | None = None,
+) -> bool:
+    """Change a stopped intent because a person said so, if it is still as the caller knows it.
+
+    It is either to be tried again, its content the same and its key too, so that the look
+    before sending finds what is there; or it was found under the number a person gave.
+
+    Returns:
+        Whether it was changed.
+    """
+    if state not in {"ready", "confirmed"} or intent.state not in {*STOPPED, "withdrawn"}:
+        msg = f"{intent.intent_key}: no word leads from {intent.state} to {state}"
+        raise AssertionError(msg)
+    columns = t.intents.c
+    values: dict[str, Any] = {
+        "state": state,
+        "error": "",
+        "lease_until": None,
+        "not_before": None,
+        "settled_at": now if state == "confirmed" else None,
+    }
+    if evidence is not None:
+        values["evidence"] = dict(evidence)
+    changed = connection.execute(
+        sa.update(t.intents)
+        .where(
+            columns.intent_key == intent.intent_key,
+            columns.state == intent.state,
+            columns.attempt == intent.attempt,
+        )
+        .values(**values)
+    )
+    if changed.rowcount == 1:
+        _note(connection, intent, step, now, run_id, detail)
+    return changed.rowcount == 1

@@ -1,0 +1,292 @@
+"""What people decided is carried out, and what became of it is entered.
+
+Decisions about order lines, conditions and money are read by ``decide`` like any other
+evidence. Here: those about stock that waits for a word, those about writes that stopped, and
+the entry of what became of each. Nothing is sent from here: a write that is to be tried
+again goes back into the outbox under its own key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from returns_pipeline.clients.transport import VendorError
+from returns_pipeline.dispatch import kinds, told
+from returns_pipeline.dispatch.writes import Unclear, Write
+from returns_pipeline.domain.decisions import Decision, Kind
+from returns_pipeline.steps.runtime import Runtime
+from returns_pipeline.storage import decisions, outbox, records
+from returns_pipeline.storage import tables as t
+from returns_pipeline.storage.engine import reading
+from returns_pipeline.storage.outbox import Intent
+
+# What a stopped write's rows were, and what they are again once it goes on.
+_STOPPED_ROWS = (
+    (t.stock_adjustments, ("held",), {"state": "intended", "note": ""}),
+    (t.exchange_orders, ("held",), {"state": "intended", "note": ""}),
+    (
+        t.refunds_due,
+        ("held", "refused"),
+        {"state": "batched", "note": "", "settled_at": None},
+    ),
+)
+
+
+# --- writes -----------------------------------------------------------------------
+
+
+def writes(rt: Runtime, of: Collection[str]) -> dict[str, int]:
+    """Carry out what was decided about stopped writes of these kinds, before any is driven.
+
+    What is to be sent again becomes ready with the content and the key it had, so that the
+    look before sending finds what is there: no word of a person sends anything twice.
+    """
+    with reading(rt.engine) as connection:
+        found = [
+            (decision, intent)
+            for decision in decisions.waiting(connection, "write")
+            if (intent := outbox.find(connection, decision.subject)) is not None
+            and intent.kind in of
+        ]
+    counts = {"sent_again": 0, "found": 0, "not_possible": 0}
+    by_kind = kinds.all_writes(rt.linnworks, rt.engine) if found else {}
+    for decision, intent in found:
+        counts[_one_write(rt, by_kind[intent.kind], decision, intent)] += 1
+    return {name: number for name, number in counts.items() if number}
+
+
+def _one_write(rt: Runtime, write: Write, decision: Decision, intent: Intent) -> str:
+    refusal = _cannot(intent)
+    if refusal:
+        return _refused(rt, decision, refusal)
+    if decision.kind is Kind.SEND_AGAIN:
+        with rt.engine.begin() as connection:
+            _go_on(connection, rt, decision, intent, write, {})
+        return "sent_again"
+    try:
+        seen = told.look(write, rt.linnworks, intent, str(decision.arguments["vendor_id"]))
+    except VendorError as error:
+        rt.progress(f"{intent.reference} could not be looked up: {error.detail}")
+        return "not_possible"  # it waits; the next run looks again
+    if isinstance(seen, Unclear):
+        return _refused(rt, decision, seen.why)
+    with rt.engine.begin() as connection:
+        _go_on(connection, rt, decision, intent, write, seen.evidence)
+    return "found"
+
+
+def _cannot(intent: Intent) -> str:
+    if not intent.is_as_committed:
+        return "the stored intent is not what was committed: nothing is sent for it"
+    if intent.state not in outbox.STOPPED:
+        return f"it is {intent.state} meanwhile"
+    return ""
+
+
+def _go_on(
+    connection: sa.Connection,
+    rt: Runtime,
+    decision: Decision,
+    intent: Intent,
+    write: Write,
+    evidence: Mapping[str, object],
+) -> None:
+    """Set a stopped write, what waits for it and their rows going again; all or nothing."""
+    now, by = rt.now(), decision.by
+    state, step = ("confirmed", "told") if evidence else ("ready", "released")
+    changed = outbox.settle_by_word(
+        connection,
+        intent,
+        state,
+        now=now,
+        run_id=rt.run_id,
+        step=step,
+        detail=by,
+        evidence=evidence or None,
+    )
+    if not changed:
+        return  # somebody was quicker; the next run sees what it is now
+    following = outbox.following(connection, intent.intent_key)
+    _rows_go_on(connection, [intent.intent_key, *(one.intent_key for one in following)])
+    if evidence:
+        write.confirmed(connection, intent, evidence, now)
+    for one in following:
+        if one.state == "withdrawn":
+            outbox.settle_by_word(
+                connection, one, "ready", now=now, run_id=rt.run_id, step="released", detail=by
+            )
+    decisions.became(
+        connection,
+        decision.id,
+        "carried_out",
+        f"{step}: {intent.kind} {intent.reference}",
+        now=now,
+        run_id=rt.run_id,
+    )
+
+
+def _rows_go_on(connection: sa.Connection, keys: Collection[str]) -> None:
+    for table, stopped, again in _STOPPED_ROWS:
+        connection.execute(
+            sa.update(table)
+            .where(table.c.intent_key.in_(list(keys)), table.c.state.in_(stopped))
+            .values(**again)
+        )
+
+
+def _refused(rt: Runtime, decision: Decision, why: str) -> str:
+    with rt.engine.begin() as connection:
+        refuse(connection, decision, why, now=rt.now(), run_id=rt.run_id)
+    return "not_possible"
+
+
+def refuse(
+    connection: sa.Connection, decision: Decision, why: str, *, now: datetime, run_id: str
+) -> None:
+    """Enter that a decision cannot be carried out; its task is open again and says why."""
+    decisions.became(connection, decision.id, "refused", why, now=now, run_id=run_id)
+    if decision.exception_id is None:
+        return
+    decisions.note(
+        connection,
+        decision.exception_id,
+        "not_possible",
+        actor=decisions.SYSTEM,
+        now=now,
+        detail=why,
+        decision_id=decision.id,
+    )
+    columns = t.exceptions.c
+    connection.execute(
+        sa.update(t.exceptions)
+        .where(columns.id == decision.exception_id, columns.status == "ack")
+        .values(status="open")
+    )
+
+
+# --- stock that waits for a word --------------------------------------------------
+
+
+def places(connection: sa.Connection, rt: Runtime, by_unit: Mapping[str, Decision]) -> None:
+    """Carry out what was decided about where units stand, before stock is computed.
+
+    A move that was held is ready to be made. What is done by hand is made by nobody else:
+    a restock that was not intended yet is dropped, a held move counts as made.
+    """
+    moved = t.stock_adjustments.c
+    now = rt.now()
+    for key, decision in by_unit.items():
+        if decision.outcome:
+            continue
+        held_move = (moved.unit_key == key, moved.kind == "move", moved.state == "held")
+        if decision.kind is Kind.MOVE:
+            changed = connection.execute(
+                sa.update(t.stock_adjustments).where(*held_move).values(state="ready", note="")
+            )
+            if changed.rowcount:
+                decisions.became(
+                    connection,
+                    decision.id,
+                    "carried_out",
+                    "handed to the outbox",
+                    now=now,
+                    run_id=rt.run_id,
+                )
+            continue
+        connection.execute(
+            sa.delete(t.stock_adjustments).where(moved.unit_key == key, moved.state == "ready")
+        )
+        connection.execute(
+            sa.update(t.stock_adjustments)
+            .where(*held_move)
+            .values(state="posted", posted_at=decision.decided_at, note="")
+        )
+        connection.execute(
+            sa.update(t.stock_adjustments)
+            .where(moved.unit_key == key, moved.state == "posted", moved.note != "")
+            .values(note="")
+        )
+
+
+# --- what became of it ------------------------------------------------------------
+
+
+def settle(connection: sa.Connection, rt: Runtime) -> int:
+    """Enter which decisions about units have taken effect; how many."""
+    now = rt.now()
+    done: list[tuple[Decision, str, str]] = []
+    for question, effect in (
+        ("line", _matched),
+        ("condition", _in_condition),
+        ("money", _paid_or_not),
+        ("place", None),  # by hand: when the unit is closed
+    ):
+        waiting = decisions.waiting(connection, question)
+        if not waiting:
+            continue
+        units = {one.subject for one in waiting}
+        closed = _closed(connection, units)
+        effects = effect(connection, waiting) if effect else {}
+        for decision in waiting:
+            if decision.id in effects:
+                done.append((decision, "carried_out", effects[decision.id]))
+            elif decision.subject in closed:
+                done.append((decision, *_at_the_end(decision)))
+    for decision, outcome, detail in done:
+        decisions.became(connection, decision.id, outcome, detail, now=now, run_id=rt.run_id)
+    return len(done)
+
+
+_LASTING = frozenset({Kind.NO_REFUND, Kind.BY_HAND, Kind.WRITE_OFF})
+
+
+def _at_the_end(decision: Decision) -> tuple[str, str]:
+    # What forbids or replaces something is carried out when the unit is closed without it.
+    if decision.kind in _LASTING:
+        return "carried_out", "the unit is closed"
+    return "ended", "the unit was closed without it"
+
+
+def _closed(connection: sa.Connection, units: Collection[str]) -> set[str]:
+    items = t.return_items.c
+    query = sa.select(items.unit_key).where(~items.is_open)
+    return {row[0] for row in records.in_chunks(connection, query, items.unit_key, units)}
+
+
+def _matched(connection: sa.Connection, waiting: Collection[Decision]) -> dict[int, str]:
+    """Those whose unit was moved or paid by the line they led to: now it is fixed."""
+    units = {one.subject for one in waiting}
+    fixed = pinned(connection, units)
+    return {one.id: "stock or money has moved by it" for one in waiting if one.subject in fixed}
+
+
+def pinned(connection: sa.Connection, units: Collection[str]) -> set[str]:
+    """Units whose order line has moved stock or money, or is about to."""
+    found: set[str] = set()
+    for table in (t.stock_adjustments, t.refunds_due, t.exchange_orders):
+        query = sa.select(table.c.unit_key)
+        rows = records.in_chunks(connection, query, table.c.unit_key, units)
+        found.update(row[0] for row in rows)
+    return found
+
+
+def _in_condition(connection: sa.Connection, waiting: Collection[Decision]) -> dict[int, str]:
+    stored = records.decisions_of(connection, {one.subject for one in waiting})
+    return {
+        one.id: f"decided as {one.arguments['disposition']}"
+        for one in waiting
+        if one.kind is Kind.DISPOSITION
+        and one.subject in stored
+        and stored[one.subject].decided.disposition.value == one.arguments["disposition"]
+    }
+
+
+def _paid_or_not(connection: sa.Connection, waiting: Collection[Decision]) -> dict[int, str]:
+    due = t.refunds_due.c
+    units = {one.subject for one in waiting if one.kind is Kind.REFUND}
+    query = sa.select(due.unit_key)
+    paid = {row[0] for row in records.in_chunks(connection, query, due.unit_key, units)}
+    return {one.id: "its refund is due" for one in waiting if one.subject in paid}
