@@ -21,11 +21,11 @@ from returns_pipeline.clients import alerts as channels
 from returns_pipeline.domain import alerts as rules
 from returns_pipeline.domain import exceptions as catalogue
 from returns_pipeline.domain.alerts import Kind, Message, Notice
-from returns_pipeline.domain.calendar import business_date
 from returns_pipeline.domain.model import Owner, Severity
 from returns_pipeline.domain.policy import AlertPolicy
 from returns_pipeline.settings import AlertSettings
 from returns_pipeline.steps.runtime import Runtime
+from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.bulk import upsert
 from returns_pipeline.storage.engine import reading
@@ -37,6 +37,7 @@ GIVE_UP_AFTER = timedelta(hours=24)
 _LONGEST_PAUSE = timedelta(hours=1)
 _SECONDS_A_RUN = 30.0  # Dagster gives a sensor's tick a minute
 _AT_ONCE = 500
+_DIGESTS = "alerts.digests"
 _SOURCES = ("linnworks.orders", "happy_returns.shipments")
 
 Send = Callable[[str, channels.Envelope], None]
@@ -247,32 +248,26 @@ def _sources(connection: sa.Connection, rt: Runtime, now: datetime) -> list[Noti
 def _digests(connection: sa.Connection, rt: Runtime, now: datetime) -> list[Notice]:
     policy, zone = rt.policy.alerts, rt.policy.merchant.time_zone
     due = rules.digest_due(now, policy, zone)
-    if due is None:
+    last = records.watermark(connection, _DIGESTS)
+    if due is None or (last is not None and last >= due):
         return []
-    day = business_date(now, zone)
-    keys = {owner: f"digest:{owner}:{day}" for owner in Owner}
-    query = sa.select(t.alerts.c.alert_key).where(t.alerts.c.alert_key.in_(keys.values()))
-    told = set(connection.execute(query).scalars())
-    wanted = [owner for owner, key in keys.items() if key not in told]
-    if not wanted:
-        return []
+    records.move_watermark(connection, _DIGESTS, now=now, at=due)
     since = due - timedelta(days=1)
     columns = t.exceptions.c
-    standing: dict[Owner, list[rules.Standing]] = {owner: [] for owner in wanted}
+    standing: dict[Owner, list[rules.Standing]] = {owner: [] for owner in Owner}
     open_now = sa.select(t.exceptions).where(
         t.among(columns.status, t.OPEN_EXCEPTION), columns.status != "snoozed"
     )
     for row in connection.execute(open_now):
-        if (owner := Owner(row.owner)) in standing:
-            standing[owner].append(_standing(row))
+        standing[Owner(row.owner)].append(_standing(row))
     counted = (
         sa.select(columns.owner, sa.func.count())
         .where(columns.resolved_at > since)
         .group_by(columns.owner)
     )
-    closed: dict[str, int] = dict(connection.execute(counted).tuples())
+    closed: dict[str, int] = {row[0]: row[1] for row in connection.execute(counted)}
     found = []
-    for owner in wanted:
+    for owner in Owner:
         digest = rules.digest(
             owner,
             standing[owner],
