@@ -16,11 +16,7 @@ import sqlalchemy as sa
 from returns_pipeline.dispatch import intend, kinds
 from returns_pipeline.dispatch.protocol import Dispatcher
 from returns_pipeline.domain.model import Executor
-<<<<<<<
-from returns_pipeline.steps import carry_out
-=======
-from returns_pipeline.steps import soundness
->>>>>>>
+from returns_pipeline.steps import carry_out, soundness
 from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.engine import reading
@@ -55,13 +51,7 @@ def refunds(rt: Runtime, day: date | None = None) -> dict[str, int]:
     held, intended = _hold(rt), 0
     if day is not None and rt.policy.refunds.executor is Executor.LINNWORKS:
         with reading(rt.engine) as connection:
-<<<<<<<
             query = sa.select(t.batches.c.batch_id).where(t.batches.c.origin_date == day)
-            ids = list(connection.execute(query).scalars())
-        intended = intend.intend_refunds(rt.engine, batch_ids=ids, now=rt.now())
-    return {"intended": intended, **_drive(rt, kinds.REFUND)}
-=======
-            query = sa.select(t.batches.c.batch_id).where(t.batches.c.business_date == day)
             ids = set(connection.execute(query).scalars())
             unsound = {flaw.key for flaw in soundness.unsound_batches(connection)}
         intended = intend.intend_refunds(rt.engine, batch_ids=ids - unsound, now=rt.now())
@@ -72,7 +62,6 @@ def _hold(rt: Runtime) -> dict[str, int]:
     """Our own books first: what cannot be is held, and nothing is done over it."""
     held = soundness.hold(rt.engine, now=rt.now(), run_id=rt.run_id)
     return {"held_by_books": held} if held else {}
->>>>>>>
 
 
 def _drive(rt: Runtime, of: tuple[str, ...]) -> dict[str, int]:
