@@ -94,6 +94,8 @@ class RmaLine(Verified):
     RMARowId: int = 0
     Type: str | None = None
     NewOrderId: str | int | None = None
+    ExchangeSKU: str | None = None
+    ExchangeQuantity: int | None = None
     OrderItemRowId: str | None = None
     ReturnLocation: str | None = None
     ReturnQuantity: int | None = None
