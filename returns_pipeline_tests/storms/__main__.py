@@ -1,0 +1,75 @@
+"""``python -m returns_pipeline_tests.storms``: hundreds of seeds, or one with its fates."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from multiprocessing import get_context
+from pathlib import Path
+
+from returns_pipeline_tests.crash.databases import (
+    Databases,
+    PostgresDatabases,
+    SqliteFiles,
+    postgres_server,
+)
+from returns_pipeline_tests.storms.report import Told, page
+from returns_pipeline_tests.storms.storm import Outcome, Storms
+from returns_pipeline_tests.storms.weather import elsewhere
+
+_PART = 20  # seeds a process takes at once
+
+
+def _part(asked: tuple[str, str, Sequence[int]]) -> list[Outcome]:
+    name, server, seeds = asked
+    with tempfile.TemporaryDirectory() as folder, elsewhere(Path(folder)) as places:
+        databases: Databases = SqliteFiles(Path(folder))
+        if name == "postgresql":
+            databases = PostgresDatabases(server)
+        storms = Storms(databases, Path(folder), places)
+        return [storms.run(seed) for seed in seeds]
+
+
+def _run(name: str, seeds: Sequence[int], jobs: int) -> Iterator[Outcome]:
+    with ExitStack() as stack:
+        server = ""
+        if name == "postgresql":
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            Path(folder).chmod(0o755)  # PostgreSQL runs as another user when this one is root
+            server = stack.enter_context(postgres_server(Path(folder) / "server"))
+        parts = [(name, server, seeds[i : i + _PART]) for i in range(0, len(seeds), _PART)]
+        pool = stack.enter_context(ProcessPoolExecutor(jobs, mp_context=get_context("fork")))
+        for outcomes in pool.map(_part, parts):
+            yield from outcomes
+
+
+def main() -> int:
+    """Run, print the tables; 1 when a seed failed or a fate never came to a kind of write."""
+    parser = argparse.ArgumentParser(prog="python -m returns_pipeline_tests.storms")
+    parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
+    parser.add_argument("--seeds", type=int, default=320, help="how many")
+    parser.add_argument("--first", type=int, default=0, help="the first one")
+    parser.add_argument("--seed", type=int, help="this one only, with its fates")
+    parser.add_argument("--jobs", type=int, default=2, help="processes")
+    asked = parser.parse_args()
+    alone = asked.seed is not None
+    seeds = [asked.seed] if alone else list(range(asked.first, asked.first + asked.seeds))
+    told = Told(asked.database)
+    for outcome in _run(asked.database, seeds, asked.jobs):
+        told.add(outcome)
+        if outcome.problems or alone:
+            sys.stderr.write(f"seed {outcome.seed}: {outcome.problems or 'as it must be'}\n")
+        elif told.seeds % 25 == 0:
+            sys.stderr.write(f"{told.seeds} of {len(seeds)}\n")
+        if alone and not outcome.problems:
+            sys.stdout.write("".join(f"{one}\n" for one in outcome.met))
+    sys.stdout.write(page(told))
+    return int(bool(told.failed or (told.never() and not alone)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
