@@ -335,6 +335,16 @@ def _column(
     """A column of any other kind; ``None`` where nothing was told."""
     if values.count(None) == len(values):
         return [None] * len(values)
+    known: dict[Any, T | None] = {}
+    if not more and set(map(type, values)) <= {str, type(None)}:
+        # Days repeat, and so do the instants of one shipment: each text is read once.
+        for value in set(values):
+            own: list[str] = []
+            result = None if value is None else read(value, ours, own)
+            if not own:
+                known[value] = result
+        if len(known) == len(set(values)):
+            return [known[value] for value in values]
     return [
         None if value is None else read(value, ours, *rest, own)
         for value, own, *rest in zip(values, problems, *more, strict=True)

@@ -12,7 +12,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from itertools import groupby
-from typing import Any
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -29,22 +30,36 @@ from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.bulk import upsert
 from returns_pipeline.storage.engine import reading
 
-_CHUNK = 10_000
+_CHUNK = 20_000
 
 
-def _new_payloads(rt: Runtime, name: str, sources: tuple[str, ...]) -> Iterator[list[Any]]:
+class _Payload(NamedTuple):
+    """What is read of a row of ``raw_payloads``: ``_PAYLOAD``, in this order."""
+
+    id: int
+    source: str
+    key: str
+    hash: str
+    body: str
+    fetched_at: datetime
+
+
+_PAYLOAD = tuple(t.raw_payloads.c[name] for name in _Payload._fields)
+
+
+def _new_payloads(rt: Runtime, name: str, sources: tuple[str, ...]) -> Iterator[list[_Payload]]:
     """Chunks of payloads not derived yet; each is handled before the next is read."""
     raw = t.raw_payloads.c
     while True:
         with reading(rt.engine) as connection:
             after = records.position(connection, name)
             query = (
-                sa.select(raw.id, raw.source, raw.key, raw.hash, raw.body, raw.fetched_at)
+                sa.select(*_PAYLOAD)
                 .where(raw.id > after, raw.source.in_(sources))
                 .order_by(raw.id)
                 .limit(_CHUNK)
             )
-            found = list(connection.execute(query))
+            found = list(map(_Payload._make, connection.execute(query).all()))
         if not found:
             return
         yield found
@@ -265,14 +280,14 @@ def _read_under(rt: Runtime) -> str:
     return f"derived.returns.{rt.policy.hash[:16]}"
 
 
-def _unread_before(rt: Runtime) -> list[Any]:
+def _unread_before(rt: Runtime) -> list[_Payload]:
     """The last payloads of units that could not be read whole, once for each policy."""
     raw, items = t.raw_payloads.c, t.return_items.c
     # Literal, as the condition of its index: this is asked at every tick.
     unread = sa.select(items.unit_key).where(items.problems != sa.literal("", literal_execute=True))
     newer = t.raw_payloads.alias()
     query = (
-        sa.select(raw.id, raw.source, raw.key, raw.hash, raw.body, raw.fetched_at)
+        sa.select(*_PAYLOAD)
         .where(raw.key.in_(unread), raw.source.in_((RETURN, OUTBOUND)))
         .where(
             ~sa.exists().where(
@@ -284,12 +299,12 @@ def _unread_before(rt: Runtime) -> list[Any]:
     with reading(rt.engine) as connection:
         if records.watermark(connection, _read_under(rt)) is not None:
             return []
-        return list(connection.execute(query))
+        return list(map(_Payload._make, connection.execute(query).all()))
 
 
 def _derive_units(
     connection: sa.Connection,
-    found: list[Any],
+    found: list[_Payload],
     rt: Runtime,
     now: datetime,
     *,
@@ -304,13 +319,14 @@ def _derive_units(
         now: Its instant.
         afresh: Whether what could not be read of these units before is forgotten first.
     """
-    before = records.units_by_key(connection, {row.key for row in found})
-    times = Counter(row.key for row in found)
-    first: list[Any] = []
-    others: list[Any] = []
-    for row in found:
-        is_first = row.key not in before and times[row.key] == 1
-        (first if is_first else others).append(row)
+    keys = [row.key for row in found]
+    times = Counter(keys)
+    before = records.units_by_key(connection, times)
+    if not before and len(times) == len(keys):
+        first, others = found, []
+    else:
+        first = [row for row in found if row.key not in before and times[row.key] == 1]
+        others = [row for row in found if row.key in before or times[row.key] > 1]
     changed = 0
     for rows, given in _batches(first, rt):
         _enter(connection, rows, hr.readings(**given), rt, now)
@@ -318,9 +334,9 @@ def _derive_units(
     return changed + _merge(connection, others, before, rt, now, afresh=afresh)
 
 
-def _batches(found: list[Any], rt: Runtime) -> Iterator[tuple[list[Any], dict[str, Any]]]:
+def _batches(found: list[_Payload], rt: Runtime) -> Iterator[tuple[list[_Payload], dict[str, Any]]]:
     """Payloads read at once, which are normalised at once, and how."""
-    for (source, fetched_at), group in groupby(found, key=lambda r: (r.source, r.fetched_at)):
+    for (source, fetched_at), group in groupby(found, key=attrgetter("source", "fetched_at")):
         rows = list(group)
         given = {
             "raws": [row.body for row in rows],
@@ -339,47 +355,48 @@ _EVENT_COLUMNS = ("unit_key", "told", "seen_at", "raw_id")
 
 def _enter(
     connection: sa.Connection,
-    found: list[Any],
+    found: list[_Payload],
     columns: Mapping[str, list[Any]],
     rt: Runtime,
     now: datetime,
 ) -> None:
     """Write units that were never told of before, column by column: there is nothing to merge."""
-    begun = zip(*(columns[f"{name}_at"] for name in gate_rules.BEGUN_BY), strict=True)
-    is_open = [not gate_rules.begun_before_start(told, rt.policy) for told in begun]
+    begun = list(zip(*(columns[f"{name}_at"] for name in gate_rules.BEGUN_BY), strict=True))
+    ours = {told: not gate_rules.begun_before_start(told, rt.policy) for told in set(begun)}
+    is_open = [ours[told] for told in begun]
     records.insert_units(connection, columns, now=now, is_open=is_open)
     names = ("return_id", "order_key", "order_number", "express_code", "merchant_rma")
     _write_returns(connection, zip(*(columns[name] for name in names), strict=True), now)
     told = _first_told(columns)
-    rows = [
-        (row.key, records.told_text(facts), now, row.id)
-        for row, facts in zip(found, told, strict=True)
-        if facts
-    ]
+    rows = [(row.key, text, now, row.id) for row, text in zip(found, told, strict=True) if text]
     upsert(connection, t.unit_events, _EVENT_COLUMNS, rows)
     numbers = zip(columns["order_key"], columns["order_number"], is_open, strict=True)
-    _watch_open(connection, {key: number for key, number, ours in numbers if ours}, rt, now)
+    _watch_open(connection, {key: number for key, number, is_ours in numbers if is_ours}, rt, now)
 
 
-def _first_told(columns: Mapping[str, list[Any]]) -> list[list[str]]:
-    """What ``lifecycle.events`` tells of units nobody knew, from columns."""
-    told: list[list[str]] = [[] for _ in columns["unit_key"]]
+def _first_told(columns: Mapping[str, list[Any]]) -> list[str]:
+    """What ``lifecycle.events`` tells of units nobody knew, from columns; "": nothing."""
+    count = len(columns["unit_key"])
+    told: list[list[str]] = []
     for place, name in enumerate(lifecycle.FACTS):
-        for own, at, letters in zip(
-            told, columns[f"{name}_at"], columns["precisions"], strict=True
-        ):
-            if at is not None:
-                own.append(records.told_fact(name, at, letters[place]))
-    codes = zip(told, columns["disposition_code"], columns["disposition_at"], strict=True)
-    for own, code, at in codes:
-        if code:
-            own.append(records.told_fact("inspected", at, Precision.EXACT.value, code))
-    return told
+        instants = columns[f"{name}_at"]
+        if instants.count(None) < count:
+            known = zip(instants, columns["precisions"], strict=True)
+            told.append(
+                ["" if at is None else records.told_fact(name, at, p[place]) for at, p in known]
+            )
+    codes = zip(columns["disposition_code"], columns["disposition_at"], strict=True)
+    exact = Precision.EXACT.value
+    told.append(
+        [records.told_fact("inspected", at, exact, code) if code else "" for code, at in codes]
+    )
+    facts = (list(filter(None, one)) for one in zip(*told, strict=True))
+    return [records.told_text(one) if one else "" for one in facts]
 
 
 def _merge(
     connection: sa.Connection,
-    found: list[Any],
+    found: list[_Payload],
     before: Mapping[str, Unit],
     rt: Runtime,
     now: datetime,

@@ -158,7 +158,7 @@ def _each(function: Callable[[Any], Any], values: Sequence[Any]) -> Sequence[Any
 def _repeated(function: Callable[[Any], Any], values: Sequence[Any]) -> Sequence[Any]:
     """As ``_each``, for values of which most repeat."""
     found = {value: function(value) for value in set(values) if value is not None}
-    return [found.get(value) for value in values]
+    return list(map(found.get, values)) if found else values
 
 
 def _whole(texts: Sequence[str | None]) -> str:
