@@ -117,13 +117,14 @@ class OpenItem:
     order_number: str
     sku: str
     since: date
-    age_days: int
+    age_days: int | None  # none of what is many units in one
     minor: int
+    note: str = ""
 
     @property
     def step(self) -> str:
-        """The age step it falls into."""
-        return age_step(self.age_days)
+        """The age step it falls into, if it has an age."""
+        return "" if self.age_days is None else age_step(self.age_days)
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +283,7 @@ class Books:
 
     def _balanced(self) -> Check:
         wrong = [b.batch_id for b in self.batches if b.debit_minor != b.credit_minor]
-        says = f"debits equal credits in each of {len(self.batches):,}"
+        says = f"debits equal credits, {len(self.batches):,} of {len(self.batches):,}"
         if wrong:
             return Check("Batches balance", State.BAD, f"not in {', '.join(wrong)}")
         return Check("Batches balance", State.GOOD, says if self.batches else "no batch")

@@ -20,13 +20,13 @@ class Column:
     """A heading and how its cells are written.
 
     ``text``, ``code`` (an identifier), ``count`` (a number), ``instant`` (aware UTC),
-    ``date`` or ``money``: a pair of minor units and currency; minor units alone where the
-    column has its ``currency``.
+    ``date`` or ``money``: a pair of minor units and currency. In a workbook its currency
+    takes a second column, unless one of the row's columns tells it already (``told``).
     """
 
     title: str
     kind: str = TEXT
-    currency: str = ""
+    told: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,14 +27,23 @@ from openpyxl.writer.excel import ExcelWriter
 from returns_pipeline.domain.money import exponent, format_minor
 from returns_pipeline.reporting.sections import COUNT, DATE, INSTANT, MONEY, TEXT, Column
 
-BOLD = Font(bold=True)
+
+def font(**style: Any) -> Font:
+    """The house's letters; one that names none is another in every program."""
+    return Font(name="Calibri", **style)
+
+
+BOLD = font(bold=True)
 COLOURS = {"good": "C6EFCE", "watch": "FFEB9C", "bad": "FFC7CE"}
-_HEAD = PatternFill("solid", fgColor="DCE6F1")
+HEAD = PatternFill("solid", fgColor="DCE6F1")
 _SYMBOLS = {"GBP": "£", "EUR": "€", "USD": "$"}
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 # Not allowed in the XML of a workbook.
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _WIDEST = 60
+_CENTRE = Alignment(horizontal="center")
+# Where a heading stands over its column's cells; texts begin at the left.
+_SIDES = {MONEY: "right", COUNT: "center", DATE: "center", INSTANT: "center"}
 _DAY, _MINUTE = "yyyy-mm-dd", "yyyy-mm-dd hh:mm"
 # A spreadsheet that is saved again would else carry the time of saving.
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -87,12 +96,12 @@ def major(minor: int, currency: str) -> Decimal:
 
 
 def money_format(currency: str) -> str:
-    """How a cell shows amounts of a currency."""
+    """How a cell shows amounts of a currency; nothing is a dash."""
     places = exponent(currency)
     number = f"#,##0.{'0' * places}" if places else "#,##0"
     symbol = _SYMBOLS.get(currency)
     shown = f'"{symbol}"{number}' if symbol else f'{number} "{currency}"'
-    return f"{shown};[Red]-{shown}"
+    return f'{shown};-{shown};"-"'
 
 
 def put(cell: Any, kind: str, value: Any, zone: ZoneInfo, currency: str = "") -> None:
@@ -104,13 +113,13 @@ def put(cell: Any, kind: str, value: Any, zone: ZoneInfo, currency: str = "") ->
         cell.number_format = money_format(currency)
     elif kind == INSTANT and isinstance(value, datetime):
         cell.value = value.astimezone(zone).replace(tzinfo=None)
-        cell.number_format = _MINUTE
+        cell.number_format, cell.alignment = _MINUTE, _CENTRE
     elif kind == DATE and isinstance(value, date):
         cell.value = value
-        cell.number_format = _DAY
+        cell.number_format, cell.alignment = _DAY, _CENTRE
     elif kind == COUNT:
         cell.value = value
-        cell.number_format = "#,##0"
+        cell.number_format, cell.alignment = "#,##0", _CENTRE
     else:
         cell.value = guarded(str(value))
         cell.data_type = "s"
@@ -125,37 +134,34 @@ def table(
     zone: ZoneInfo,
     name: str,
 ) -> None:
-    """Headings frozen and filtered, rows typed; money takes a second column, its currency.
-
-    Columns of one currency (``Column.currency``) need none: their values are bare minor units.
-    """
+    """Headings frozen and filtered, rows typed; money takes a second column, its currency."""
     titles: list[str] = []
     for column in columns:
-        titles.append(column.title)
-        if column.kind == MONEY and not column.currency:
-            titles.append(f"{column.title} currency")
+        titles += [column.title, f"{column.title} currency"][: _cells(column)]
     sheet.append(titles)
     widths = [len(title) + 2 for title in titles]  # beside it stands the filter's button
     for number, row in enumerate(rows, start=2):
         at = 1
         for column, value in zip(columns, row, strict=True):
             cell = sheet.cell(number, at)
-            if column.kind == MONEY and not column.currency:
+            if column.kind == MONEY:
                 minor, currency = value
                 put(cell, MONEY, minor if currency else None, zone, currency)
-                at += 1
-                sheet.cell(number, at).value = currency
-                widths[at - 2] = max(widths[at - 2], len(str(cell.value or "")) + 3)
+                widths[at - 1] = max(widths[at - 1], len(str(cell.value or "")) + 4)
+                if _cells(column) == 2:
+                    at += 1
+                    sheet.cell(number, at).value = currency
             else:
-                put(cell, column.kind, value, zone, column.currency)
+                put(cell, column.kind, value, zone)
                 widths[at - 1] = max(widths[at - 1], _shown(cell.value))
             at += 1
     for at, width in enumerate(widths, start=1):
         sheet.column_dimensions[get_column_letter(at)].width = min(width + 2, _WIDEST)
-    for cell in sheet[1]:
+    sides = [_SIDES.get(column.kind) for column in columns for _ in range(_cells(column))]
+    for cell, side in zip(sheet[1], sides, strict=True):
         cell.font = BOLD
-        cell.fill = _HEAD
-        cell.alignment = Alignment(vertical="top")
+        cell.fill = HEAD
+        cell.alignment = Alignment(horizontal=side, vertical="top")
     sheet.freeze_panes = "A2"
     area = f"A1:{get_column_letter(len(titles))}{len(rows) + 1}"
     if rows:
@@ -166,6 +172,10 @@ def table(
         sheet.auto_filter.ref = area  # a table of no rows is not allowed
     printed(sheet)
     sheet.print_title_rows = "1:1"
+
+
+def _cells(column: Column) -> int:
+    return 2 if column.kind == MONEY and not column.told else 1
 
 
 def _shown(value: Any) -> int:

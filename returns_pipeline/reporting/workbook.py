@@ -7,7 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from openpyxl.formatting.rule import CellIsRule
-from openpyxl.styles import Font, PatternFill
+from openpyxl.styles import PatternFill
 from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.worksheet import Worksheet
 
@@ -18,6 +18,7 @@ from returns_pipeline.reporting.sheets import (
     COLOURS,
     book_bytes,
     first_sheet,
+    font,
     guarded,
     major,
     new_book,
@@ -49,7 +50,7 @@ def _summary(sheet: Worksheet, report: DayReport) -> None:
     sheet.append([guarded(f"{report.merchant}: returns of {day:%A} {day.day} {day:%B %Y}")])
     made = report.made_at.astimezone(ZoneInfo(report.time_zone))
     sheet.append([f"made {made:%Y-%m-%d %H:%M} {report.time_zone}"])
-    sheet["A1"].font = Font(bold=True, size=14)
+    sheet["A1"].font = font(bold=True, size=14)
     sheet.append([])
     for light in report.lights():
         sheet.append([light.name, light.state.value, guarded(light.says)])
