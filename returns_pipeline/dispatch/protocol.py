@@ -459,7 +459,7 @@ class Dispatcher:
         if isinstance(found, Applied):
             return self._confirm(intent, write, found.evidence, "found")
         if not isinstance(found, Absent):
-            self._suspend(intent, write, found.why)
+            self._suspend(intent, write, found.why, found.code)
             return "suspense"
         lost = self._times(intent, "unknown", "lease")
         if lost >= _MAX_TRIES:

@@ -15,6 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from returns_pipeline.clients.linnworks import RefundHeader, RefundLine, RmaHeader
+from returns_pipeline.clients.transport import OutcomeUnknown
 from returns_pipeline.dispatch import writes
 from returns_pipeline.dispatch.writes import (
     Absent,
@@ -121,7 +122,7 @@ class Creation(Write):
             return Unclear(f"refunds {ids} all bear our reference")
         verdict = self._adopted(found[0], intent)
         if isinstance(verdict, Hold):
-            return Unclear(verdict.why)
+            return Unclear(verdict.why, verdict.code)
         return Applied(_evidence(found[0].RefundHeaderId, found[0].lines))
 
     def confirmed(
@@ -186,8 +187,11 @@ class Action(writes.Action):
 
     def send(self, intent: Intent) -> Mapping[str, Any]:
         """Send the money."""
-        header_id = self.earlier(intent).header_id
-        done = self.linnworks.action_refund(intent.payload["order_id"], header_id)
+        created = self.earlier(intent)
+        done = self.linnworks.action_refund(intent.payload["order_id"], created.header_id)
+        if _sum(done.lines) != _total(created.payload):
+            # Changed since it was created: it is read, and a person told, not believed.
+            raise OutcomeUnknown("ActionRefund", "sent another amount than was created")
         return _evidence(done.header_id, done.lines)
 
     def header(self, intent: Intent, header_id: int) -> RefundHeader | None:

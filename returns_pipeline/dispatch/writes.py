@@ -50,9 +50,10 @@ class Absent:
 
 @dataclass(frozen=True, slots=True)
 class Unclear:
-    """Read back: what is there is neither; a person decides."""
+    """Read back: what is there is neither; a person decides. ``code`` as of ``Hold``."""
 
     why: str
+    code: str = ""
 
 
 # Between making something and actioning it somebody may act too. So soon after we made it
@@ -212,7 +213,9 @@ class Action(Write):
             return Unclear(f"{self.noun} {header_id} is not there any more")
         if header.is_actioned:
             found = self.done(intent, header)
-            return Unclear(found.why) if isinstance(found, Hold) else Applied(found.evidence)
+            if isinstance(found, Hold):
+                return Unclear(found.why, found.code)
+            return Applied(found.evidence)
         if in_part(header):
             return Unclear(f"{self.noun} {header_id} is actioned in part")
         return Absent()

@@ -16,9 +16,10 @@ import sqlalchemy as sa
 from returns_pipeline.clients.transport import VendorError
 from returns_pipeline.dispatch import kinds, told
 from returns_pipeline.dispatch.writes import Unclear, Write
-from returns_pipeline.domain.decisions import Decision, Kind
+from returns_pipeline.domain.decisions import KINDS, About, Decision, Kind
 from returns_pipeline.steps.runtime import Runtime
-from returns_pipeline.storage import decisions, outbox, records
+from returns_pipeline.storage import decisions as said
+from returns_pipeline.storage import outbox, records
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.engine import reading
 from returns_pipeline.storage.outbox import Intent
@@ -47,7 +48,7 @@ def writes(rt: Runtime, of: Collection[str]) -> dict[str, int]:
     with reading(rt.engine) as connection:
         found = [
             (decision, intent)
-            for decision in decisions.waiting(connection, "write")
+            for decision in said.waiting(connection, "write")
             if (intent := outbox.find(connection, decision.subject)) is not None
             and intent.kind in of
         ]
@@ -59,7 +60,7 @@ def writes(rt: Runtime, of: Collection[str]) -> dict[str, int]:
 
 
 def _one_write(rt: Runtime, write: Write, decision: Decision, intent: Intent) -> str:
-    refusal = _cannot(intent)
+    refusal = _cannot(rt, decision, intent)
     if refusal:
         return _refused(rt, decision, refusal)
     if decision.kind is Kind.SEND_AGAIN:
@@ -78,11 +79,15 @@ def _one_write(rt: Runtime, write: Write, decision: Decision, intent: Intent) ->
     return "found"
 
 
-def _cannot(intent: Intent) -> str:
+def _cannot(rt: Runtime, decision: Decision, intent: Intent) -> str:
     if not intent.is_as_committed:
         return "the stored intent is not what was committed: nothing is sent for it"
     if intent.state not in outbox.STOPPED:
         return f"it is {intent.state} meanwhile"
+    rested = rt.now() - rt.settings.settle
+    rests = intent.state == "unknown" and (intent.sent_at is None or intent.sent_at > rested)
+    if decision.kind is Kind.SEND_AGAIN and rests:
+        return "its request may still be carried out: it is read back when it has rested"
     return ""
 
 
@@ -96,7 +101,7 @@ def _go_on(
 ) -> None:
     """Set a stopped write, what waits for it and their rows going again; all or nothing."""
     now, by = rt.now(), decision.by
-    state, step = ("confirmed", "told") if evidence else ("ready", "released")
+    state, step = ("confirmed", "told") if evidence else ("ready", outbox.RELEASED)
     changed = outbox.settle_by_word(
         connection,
         intent,
@@ -116,9 +121,9 @@ def _go_on(
     for one in following:
         if one.state == "withdrawn":
             outbox.settle_by_word(
-                connection, one, "ready", now=now, run_id=rt.run_id, step="released", detail=by
+                connection, one, "ready", now=now, run_id=rt.run_id, step=outbox.RELEASED, detail=by
             )
-    decisions.became(
+    said.became(
         connection,
         decision.id,
         "carried_out",
@@ -147,14 +152,14 @@ def refuse(
     connection: sa.Connection, decision: Decision, why: str, *, now: datetime, run_id: str
 ) -> None:
     """Enter that a decision cannot be carried out; its task is open again and says why."""
-    decisions.became(connection, decision.id, "refused", why, now=now, run_id=run_id)
+    said.became(connection, decision.id, "refused", why, now=now, run_id=run_id)
     if decision.exception_id is None:
         return
-    decisions.note(
+    said.note(
         connection,
         decision.exception_id,
         "not_possible",
-        actor=decisions.SYSTEM,
+        actor=said.SYSTEM,
         now=now,
         detail=why,
         decision_id=decision.id,
@@ -167,34 +172,58 @@ def refuse(
     )
 
 
+def stopped_again(connection: sa.Connection, tasks: Collection[int], *, now: datetime) -> None:
+    """Open again the tasks whose write was sent once more, and stopped once more.
+
+    Args:
+        connection: Inside the caller's transaction.
+        tasks: Those whose cause still holds.
+        now: The instant.
+    """
+    columns, done = t.exceptions.c, t.exception_actions.c
+    for number, decision in said.latest_from(connection, tasks).items():
+        if KINDS[decision.kind].about is not About.WRITE or decision.outcome != "carried_out":
+            continue
+        told_before = sa.select(done.id).where(
+            done.decision_id == decision.id, done.action == "stopped_again"
+        )
+        if connection.execute(told_before).first() is not None:
+            continue
+        said.note(
+            connection,
+            number,
+            "stopped_again",
+            actor=said.SYSTEM,
+            now=now,
+            decision_id=decision.id,
+        )
+        connection.execute(
+            sa.update(t.exceptions)
+            .where(columns.id == number, columns.status == "ack")
+            .values(status="open")
+        )
+
+
 # --- stock that waits for a word --------------------------------------------------
 
 
-def places(connection: sa.Connection, rt: Runtime, by_unit: Mapping[str, Decision]) -> None:
+def places(connection: sa.Connection, by_unit: Mapping[str, Decision]) -> None:
     """Carry out what was decided about where units stand, before stock is computed.
 
     A move that was held is ready to be made. What is done by hand is made by nobody else:
     a restock that was not intended yet is dropped, a held move counts as made.
     """
     moved = t.stock_adjustments.c
-    now = rt.now()
     for key, decision in by_unit.items():
         if decision.outcome:
             continue
         held_move = (moved.unit_key == key, moved.kind == "move", moved.state == "held")
         if decision.kind is Kind.MOVE:
-            changed = connection.execute(
-                sa.update(t.stock_adjustments).where(*held_move).values(state="ready", note="")
+            connection.execute(
+                sa.update(t.stock_adjustments)
+                .where(*held_move)
+                .values(state="ready", note=f"WRONG_LOCATION: {decision.by}; it is to be moved")
             )
-            if changed.rowcount:
-                decisions.became(
-                    connection,
-                    decision.id,
-                    "carried_out",
-                    "handed to the outbox",
-                    now=now,
-                    run_id=rt.run_id,
-                )
             continue
         connection.execute(
             sa.delete(t.stock_adjustments).where(moved.unit_key == key, moved.state == "ready")
@@ -222,21 +251,21 @@ def settle(connection: sa.Connection, rt: Runtime) -> int:
         ("line", _matched),
         ("condition", _in_condition),
         ("money", _paid_or_not),
-        ("place", None),  # by hand: when the unit is closed
+        ("place", _moved),
     ):
-        waiting = decisions.waiting(connection, question)
+        waiting = said.waiting(connection, question)
         if not waiting:
             continue
         units = {one.subject for one in waiting}
         closed = _closed(connection, units)
-        effects = effect(connection, waiting) if effect else {}
+        effects = effect(connection, waiting)
         for decision in waiting:
             if decision.id in effects:
                 done.append((decision, "carried_out", effects[decision.id]))
             elif decision.subject in closed:
                 done.append((decision, *_at_the_end(decision)))
     for decision, outcome, detail in done:
-        decisions.became(connection, decision.id, outcome, detail, now=now, run_id=rt.run_id)
+        said.became(connection, decision.id, outcome, detail, now=now, run_id=rt.run_id)
     return len(done)
 
 
@@ -290,3 +319,13 @@ def _paid_or_not(connection: sa.Connection, waiting: Collection[Decision]) -> di
     query = sa.select(due.unit_key)
     paid = {row[0] for row in records.in_chunks(connection, query, due.unit_key, units)}
     return {one.id: "its refund is due" for one in waiting if one.subject in paid}
+
+
+def _moved(connection: sa.Connection, waiting: Collection[Decision]) -> dict[int, str]:
+    """Those whose unit has been moved; what is done by hand is done when the unit is closed."""
+    moved = t.stock_adjustments.c
+    units = {one.subject for one in waiting if one.kind is Kind.MOVE}
+    query = sa.select(moved.unit_key, moved.state).where(moved.kind == "move")
+    rows = list(records.in_chunks(connection, query, moved.unit_key, units))
+    under_way = {row.unit_key for row in rows if row.state != "posted"}
+    return {one.id: "moved" for one in waiting if one.subject in units - under_way}

@@ -337,9 +337,19 @@ def unknowns(engine: sa.Engine, kinds: Collection[str], *, sent_before: datetime
 def times(
     connection: sa.Connection, key: str, steps: Collection[str], *, attempt: int | None = None
 ) -> int:
-    """How often an intent has taken one of these steps, in one attempt or in all."""
-    columns = t.attempts.c
-    query = sa.select(sa.func.count()).where(columns.intent_key == key, columns.step.in_(steps))
+    """How often an intent has taken one of these steps, in one attempt or in all.
+
+    Since a person last said that it be tried again: their word begins the count anew.
+    """
+    columns, before = t.attempts.c, t.attempts.alias("before").c
+    word = sa.select(sa.func.max(before.id)).where(
+        before.intent_key == key, before.step == RELEASED
+    )
+    query = sa.select(sa.func.count()).where(
+        columns.intent_key == key,
+        columns.step.in_(steps),
+        columns.id > sa.func.coalesce(word.scalar_subquery(), 0),
+    )
     if attempt is not None:
         query = query.where(columns.attempt == attempt)
     return connection.execute(query).scalar_one()
@@ -395,6 +405,9 @@ def following(connection: sa.Connection, key: str) -> list[Intent]:
     query: Select = sa.select(*_COLUMNS).where(t.intents.c.depends_on == key)
     return [Intent(*row) for row in connection.execute(query.order_by(t.intents.c.id))]
 
+
+RELEASED = "released"
+"""The step of an intent that a person said to try again."""
 
 STOPPED = ("suspense", "refused", "unknown")
 """Where an intent waits for a person, or may: what a person says of it counts."""

@@ -120,6 +120,22 @@ def test_an_answer_of_5xx_is_unknown_and_rests(account: Account, method: str, fa
     assert "unknown" in account.intents().values()
 
 
+def test_a_lost_action_of_what_linnworks_posts_again_is_not_repeated(
+    make_account: Callable[..., Account],
+) -> None:
+    account = make_account(second_action="posts_again")
+    account.decide()
+    account.fault(ACTION, "lost_after")
+    account.restock()
+    account.wait()
+
+    account.restock()
+
+    assert account.calls[ACTION] == 1
+    assert account.restocked() == {(row_id(1), RESTOCK): 1}
+    assert "found" in account.steps("rma_action")
+
+
 def test_an_unknown_write_holds_up_its_own_order_only(account: Account) -> None:
     account.decide(1)
     account.fault(BOOK, "lost_after")

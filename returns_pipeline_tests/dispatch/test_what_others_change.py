@@ -11,6 +11,7 @@ import pytest
 
 from returns_pipeline.clients.transport import ContractBroken
 from returns_pipeline.dispatch import intend, kinds
+from returns_pipeline.storage import outbox
 from returns_pipeline.storage import tables as t
 from returns_pipeline_tests.dispatch.conftest import RESTOCK, Account, row_id
 
@@ -244,3 +245,58 @@ def test_headers_of_another_order_are_never_taken_for_this_ones(
 
     assert account.intents()["rma_booking"] == "unknown"
     assert account.calls[ACTION] == 0
+
+
+def test_a_refund_changed_in_the_moment_between_our_two_steps_is_for_finance(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unit = account.owe()
+    act = account.linnworks.action_refund
+
+    def changed_first(order: str, header_id: int) -> Any:
+        account.state.refunds[header_id].rows[0].amount = Decimal("12.34")
+        return act(order, header_id)
+
+    monkeypatch.setattr(account.linnworks, "action_refund", changed_first)
+    account.pay()
+    account.wait()
+    account.pay()
+
+    assert account.calls["ActionRefund"] == 1
+    note = account.state_of(unit, t.refunds_due).note
+    assert note.startswith("REFUND_AMOUNT_MISMATCH:")
+
+
+@pytest.mark.parametrize("kind", ["rma_booking", "rma_action"])
+def test_an_intent_that_a_person_released_is_tried_as_if_for_the_first_time(
+    account: Account, kind: str
+) -> None:
+    """Its five lost answers are not counted against it again."""
+    account.decide()
+    account.fault(BOOK if kind == "rma_booking" else ACTION, "lost_before", times=5)
+    for _ in range(7):
+        account.restock()
+        account.wait()
+    assert account.intents()[kind] == "suspense"
+
+    stopped = [row.intent_key for row in account.rows(t.intents) if row.state != "confirmed"]
+    with account.engine.begin() as connection:
+        for key in stopped:
+            intent = outbox.find(connection, key)
+            assert intent is not None
+            outbox.settle_by_word(
+                connection,
+                intent,
+                "ready",
+                now=account.clock.now(),
+                run_id="run",
+                step=outbox.RELEASED,
+                detail="somebody",
+            )
+    account.fault(BOOK if kind == "rma_booking" else ACTION, "lost_after")
+    for _ in range(4):
+        account.drive(kinds.RESTOCK)
+        account.wait()
+
+    assert account.restocked() == ONCE
+    assert account.intents() == {"rma_booking": "confirmed", "rma_action": "confirmed"}

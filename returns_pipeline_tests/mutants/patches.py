@@ -154,7 +154,7 @@ _SECTION_7 = (
         "stock posted twice where Linnworks posts again",
         _RESTOCKS,
         (("        if header.is_actioned:\n", "        if False:\n"),),
-        (_RESTOCK_TESTS + "a_booking_staff_actioned_before_us_is_not_actioned_again",),
+        (_OTHERS + "an_action_in_another_run_looks_first_however_soon",),
     ),
     Mutant(
         "adoption by reference without checking the order",
