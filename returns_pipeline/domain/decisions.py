@@ -28,6 +28,7 @@ from returns_pipeline.domain.model import (
     StockEffect,
     Unit,
 )
+from returns_pipeline.domain.money import format_minor
 from returns_pipeline.domain.policy import Policy
 
 
@@ -416,9 +417,13 @@ def refund(
         return {}
     left = priced.total_minor - paid_minor
     if not 0 < amount_minor <= left:
+        asked, of, back, most = (
+            format_minor(minor, found.currency)
+            for minor in (amount_minor, priced.total_minor, paid_minor, left)
+        )
         msg = (
-            f"{amount_minor} is not possible (minor units of {found.currency}): the line was paid "
-            f"{priced.total_minor}, {paid_minor} went back already, so at most {left}"
+            f"{asked} {found.currency} cannot be refunded: the line was paid {of}, {back} went "
+            f"back already, so at most {most}"
         )
         raise NotAllowed(msg)
     return {"amount_minor": amount_minor, "currency": found.currency}

@@ -540,6 +540,10 @@ def _refresh(
                 now=now,
                 detail=f"it is {one.severity} now" if worse else "its time has come",
             )
+    gone = {(one.code, one.key) for one, _ in changes.resolved}
+    carry_out.stopped_again(
+        connection, [row["id"] for row in rows if (row["code"], row["key"]) not in gone], now=now
+    )
     closing = [ids[one.code, one.key] for one, _ in changes.resolved]
     by_word = said.latest_from(connection, closing)
     for one, reason in changes.resolved:

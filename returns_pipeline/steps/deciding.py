@@ -233,8 +233,8 @@ def _standing(connection: sa.Connection, unit: Unit, kind: Kind) -> dict[str, An
     held = [row for row in rows if row.kind == "move" and row.state == "held"]
     if not held:
         msg = (
-            f"no move of {unit.unit_key} waits for a word: transfer it in Linnworks, and decide "
-            "that its stock is done by hand"
+            f"no move of {unit.unit_key} waits for a word: transfer it in Linnworks, then accept "
+            "the task as it is"
         )
         raise NotAllowed(msg)
     return {
