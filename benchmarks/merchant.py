@@ -13,7 +13,7 @@ from benchmarks.process import Phases
 from returns_pipeline.sandbox.catalogue import PRODUCTS
 from returns_pipeline.sandbox.model import World
 from returns_pipeline.sandbox.script import Script
-from returns_pipeline.steps import act, capture, control, decide, derive, money
+from returns_pipeline.steps import act, batching, capture, control, decide, derive, money
 from returns_pipeline.steps.runtime import Runtime
 
 DAY_0 = datetime(2026, 9, 20, tzinfo=UTC)
@@ -86,4 +86,5 @@ def close(rt: Runtime, day: float) -> None:
     date = at(day).date()
     money.seal(rt, date)
     act.refunds(rt, date)
+    batching.mark_exported(rt, date)
     money.mark_posted(rt)

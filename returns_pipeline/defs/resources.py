@@ -18,9 +18,12 @@ from returns_pipeline import settings
 from returns_pipeline.clients.transport import ContractBroken, CredentialsRevoked
 from returns_pipeline.defs import recovery
 from returns_pipeline.dispatch.intend import BreakerOpen
+from returns_pipeline.domain.consolidation import NumbersUsedUp, Unbalanced
 from returns_pipeline.settings import SettingsError
+from returns_pipeline.steps.batching import NotThere, WrongState
 from returns_pipeline.steps.closing import DayNotOver
-from returns_pipeline.steps.money import BatchBreaker
+from returns_pipeline.steps.corrections import CannotReverse
+from returns_pipeline.steps.money import BatchBreaker, DayIncomplete
 from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage.engine import DatabaseUnusable
 
@@ -34,7 +37,13 @@ TELLING = (
     SettingsError,
     DatabaseUnusable,
     DayNotOver,
+    DayIncomplete,
     BatchBreaker,
+    Unbalanced,
+    NumbersUsedUp,
+    NotThere,
+    WrongState,
+    CannotReverse,
     BreakerOpen,
     CredentialsRevoked,
     ContractBroken,

@@ -109,12 +109,34 @@ class BreakerPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class BooksUnit:
+    """A legal entity's channel group: what a batch is of, beside its day and currency."""
+
+    code: str  # two characters, part of every batch id
+    entity: str
+    channel_group: str
+    channels: frozenset[str] = frozenset()  # folded Linnworks sources, or source/subsource
+
+
+@dataclass(frozen=True, slots=True)
 class FinancePolicy:
-    """Roles to accounts, and whether the cost side is posted."""
+    """Roles to accounts, what is entered, at which rates, in whose books."""
 
     accounts: Mapping[str, str]  # role, or role.key -> account code
     post_cost: bool
     close_lag: timedelta  # a day is complete this long after its end
+    cost_currency: str = "base"  # "base": costs are in the merchant's currency | "order"
+    cost_missing: str = "wait"  # "wait" | "skip": a movement without a cost
+    split_discount: bool = False
+    logistics_cost_minor: int = 0  # a received unit's, in the merchant's currency; 0: none
+    write_off_in_transit: timedelta = timedelta()  # paid and not here: lost after; 0: never
+    exempt_skus: tuple[str, ...] = ()  # "GIFT-*": everything that begins so
+    vat_rates: tuple[str, ...] = ()  # the rates the books know; empty: every
+    conversion: str = "multiply"  # "multiply" | "divide": what Linnworks' rate is for
+    fx_vat: str = "sale"  # "sale" | "period": at which rate a sale is taken back
+    fx_rates: Mapping[str, str] = field(default_factory=dict)  # EUR, EUR.2026-03 -> rate
+    confirm_within: timedelta = timedelta()  # exported and no ledger id: a task after; 0: never
+    units: Mapping[str, BooksUnit] = field(default_factory=dict)  # by code
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +205,22 @@ class Policy:
     hash: str
     body: str = ""  # the canonical form behind the hash
     exports: ExportPolicy = field(default_factory=ExportPolicy)
+
+
+def books_unit(policy: Policy, source: str, sub_source: str) -> BooksUnit:
+    """In whose books an order of this channel is: the nearest named, else the merchant's."""
+    named = policy.finance.units.values()
+    for channel in (f"{fold(source)}/{fold(sub_source)}", fold(source)):
+        for unit in named:
+            if channel in unit.channels:
+                return unit
+    code = policy.merchant.entity
+    return policy.finance.units.get(code) or BooksUnit(code, code, "all")
+
+
+def books_unit_of(policy: Policy, code: str) -> BooksUnit:
+    """The unit of the books with this code; one that is not named is its own."""
+    return policy.finance.units.get(code) or BooksUnit(code, code, "all")
 
 
 def fold(code: str) -> str:

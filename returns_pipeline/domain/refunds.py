@@ -1,12 +1,14 @@
 """What a unit is owed, to the penny, from the Linnworks order line.
 
-Happy Returns' amount is a cross-check only (contract Happy Returns 5). The goods' part is
-the unit's share of what the line was paid, cumulative, so that the units of a line add up
-to it. Shipping and fee stand once in a return and order; the first unit refunded bears
-them.
+Happy Returns' amount is a cross-check only (contract Happy Returns 5). The goods' part and
+its VAT are the unit's share of the line, cumulative in the order of refund: what has been
+refunded of a line is at any time its rounded part, and all of it adds up to the line.
+Shipping and fee stand once in a return and order; the first unit refunded bears them.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from returns_pipeline.domain.model import (
     Cleared,
@@ -20,6 +22,31 @@ from returns_pipeline.domain.model import (
 )
 from returns_pipeline.domain.money import half_up_div, share, vat_within
 from returns_pipeline.domain.policy import Policy, fold
+from returns_pipeline.domain.postings import tax_key
+
+
+@dataclass(frozen=True, slots=True)
+class Refunded:
+    """What was refunded until now, minor units of the order's currency, gross.
+
+    Args:
+        units: Units of the order line.
+        line: Goods of the line.
+        vat: The VAT in them.
+        order: Goods and shipping of the order.
+        shipping: Of that, the shipping: the returns of an order share the postage it paid.
+        shipping_vat: The VAT in it.
+    """
+
+    units: int = 0
+    line: int = 0
+    vat: int = 0
+    order: int = 0
+    shipping: int = 0
+    shipping_vat: int = 0
+
+
+NOTHING = Refunded()
 
 
 def line_of(order: Order, row_id: str) -> OrderLine:
@@ -68,9 +95,7 @@ def refund_due(
     policy: Policy,
     *,
     carries_order_extras: bool,
-    line_refunded_minor: int = 0,
-    order_refunded_minor: int = 0,
-    shipping_refunded_minor: int = 0,
+    before: Refunded = NOTHING,
     anyway: bool = False,
     amount_minor: int | None = None,
 ) -> RefundDue | Held:
@@ -83,10 +108,7 @@ def refund_due(
         cleared: Since when its gate stands open.
         policy: The merchant's.
         carries_order_extras: Whether this unit bears the return's shipping and fee.
-        line_refunded_minor: Goods already refunded of the line.
-        order_refunded_minor: Goods and shipping already refunded of the order.
-        shipping_refunded_minor: Of that, the shipping: the returns of one order share the
-            postage it paid.
+        before: What of its line and order was refunded until now.
         anyway: Whether a person decided that it is paid: then it need not agree with what
             Happy Returns says. No decision lifts the ceilings.
         amount_minor: What that person decided to pay for the goods, gross; nothing else is
@@ -101,7 +123,7 @@ def refund_due(
     line = priced_line(order, matched.row_id) if amount_minor else line_of(order, matched.row_id)
     if is_unpriced_part(line):
         return unpriced_part()
-    goods = amount_minor or share(line.total_minor, line.quantity, matched.unit_no)
+    goods, goods_vat = _goods(line, before, amount_minor)
     shipping = fee = 0
     if carries_order_extras and not amount_minor:
         shipping, fee = unit.shipping_refund_minor or 0, unit.fee_minor or 0
@@ -110,21 +132,17 @@ def refund_due(
         return held
     if fee > goods + shipping:
         return _mismatch(f"the fee of {fee} is above the refund of {goods + shipping}")
-    over = _over_ceiling(
-        order,
-        line,
-        (goods, shipping),
-        (line_refunded_minor, order_refunded_minor, shipping_refunded_minor),
-    )
+    over = _over_ceiling(order, line, (goods, shipping), before)
     if over is not None:
         return over
-    shipping_vat = _shipping_vat(order, shipping, shipping_refunded_minor)
-    goods_vat = share(line.vat_minor, line.quantity, matched.unit_no)
-    if amount_minor:
-        goods_vat = half_up_div(line.vat_minor * amount_minor, line.total_minor)
+    shipping_vat = _shipping_vat(order, shipping, before)
     if not (0 <= goods_vat <= goods and 0 <= shipping_vat <= shipping):
-        reason = f"VAT of {goods_vat} in goods of {goods}, {shipping_vat} in shipping of {shipping}"
-        return Held("VAT_RATE_UNKNOWN", reason, "VAT_RATE_UNKNOWN")
+        return _unknown_rate(
+            f"VAT of {goods_vat} in goods of {goods}, {shipping_vat} in shipping of {shipping}"
+        )
+    unknown = _rate_unknown(line, policy)
+    if unknown is not None:
+        return unknown
     return RefundDue(
         refund_key=f"{unit.unit_key}:refund",
         unit_key=unit.unit_key,
@@ -151,12 +169,52 @@ def gateway(order: Order, policy: Policy) -> str:
     return gateways.get(fold(order.payment_method)) or gateways.get("*", "")
 
 
-def _shipping_vat(order: Order, shipping: int, before: int) -> int:
+def _goods(line: OrderLine, before: Refunded, amount_minor: int | None) -> tuple[int, int]:
+    """This unit's goods and their VAT: the rounded part until now, less what has gone back.
+
+    Where an amount was decided by a person the parts are no equal ones any more: then the
+    VAT is the line's in proportion to the money, still cumulative.
+    """
+    total, vat, quantity, nth = line.total_minor, line.vat_minor, line.quantity, before.units
+
+    def until(of: int, units: int) -> int:
+        return half_up_div(of * units, quantity)
+
+    # What was refunded and taken back since leaves pennies: those go with the next unit.
+    whole = abs(before.line - until(total, nth)) <= nth
+    if amount_minor or not whole or nth >= quantity:
+        goods = amount_minor or share(total, quantity, nth)
+        if not total:
+            return goods, 0
+        return goods, half_up_div(vat * (before.line + goods), total) - before.vat
+    return until(total, nth + 1) - before.line, until(vat, nth + 1) - before.vat
+
+
+def _rate_unknown(line: OrderLine, policy: Policy) -> Held | None:
+    """Why the rate the line was sold at is not known: none of ours, or not that of its VAT."""
+    rate = tax_key(line.tax_rate_bp)
+    known = policy.finance.vat_rates
+    if known and rate not in known:
+        return _unknown_rate(f"a rate of {rate} %, which the policy's vat_rates do not name")
+    told = vat_within(line.total_minor, line.tax_rate_bp)
+    # Each unit may have been rounded by itself.
+    if abs(told - line.vat_minor) > line.quantity + 1:
+        return _unknown_rate(
+            f"VAT of {line.vat_minor} in {line.total_minor}; at {rate} % it would be {told}"
+        )
+    return None
+
+
+def _unknown_rate(reason: str) -> Held:
+    return Held("VAT_RATE_UNKNOWN", reason, "VAT_RATE_UNKNOWN")
+
+
+def _shipping_vat(order: Order, shipping: int, before: Refunded) -> int:
     """The VAT in this part of the postage; cumulative, as the goods' is."""
     if not shipping:
         return 0
     vat, paid = order.postage_vat_minor, order.postage_minor
-    return half_up_div(vat * (before + shipping), paid) - half_up_div(vat * before, paid)
+    return half_up_div(vat * (before.shipping + shipping), paid) - before.shipping_vat
 
 
 def _disagrees(
@@ -175,19 +233,18 @@ def _disagrees(
 
 
 def _over_ceiling(
-    order: Order, line: OrderLine, parts: tuple[int, int], before: tuple[int, int, int]
+    order: Order, line: OrderLine, parts: tuple[int, int], before: Refunded
 ) -> Held | None:
     goods, shipping = parts
-    of_line, of_order, of_shipping = before
-    if goods > line.total_minor - of_line:
-        return _ceiling(f"the line was paid {line.total_minor}, {of_line} went back already")
-    if shipping > order.postage_minor - of_shipping:
+    if goods > line.total_minor - before.line:
+        return _ceiling(f"the line was paid {line.total_minor}, {before.line} went back already")
+    if shipping > order.postage_minor - before.shipping:
         return _ceiling(
             f"shipping of {shipping}; {order.postage_minor} was paid, "
-            f"{of_shipping} went back already"
+            f"{before.shipping} went back already"
         )
-    if goods + shipping > order.total_minor - of_order:
-        return _ceiling(f"the order was paid {order.total_minor}, {of_order} went back already")
+    if goods + shipping > order.total_minor - before.order:
+        return _ceiling(f"the order was paid {order.total_minor}, {before.order} went back already")
     return None
 
 

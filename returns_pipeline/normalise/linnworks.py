@@ -249,7 +249,10 @@ def _lines(
 ) -> Iterator[OrderLine]:
     for item in items:
         gross = _minor(item.CostIncTax, places)
+        # A cost of zero is told as well; one that is not told is not zero.
         cost = item.DespatchStockUnitCost or item.UnitCost
+        if cost is None:
+            cost = item.DespatchStockUnitCost
         yield OrderLine(
             row_id=item.RowId.lower(),
             order_id=order,
@@ -260,7 +263,7 @@ def _lines(
             total_minor=gross,
             vat_minor=gross - _minor(item.Cost, places) if item.Cost is not None else 0,
             tax_rate_bp=int(((item.TaxRate or Decimal(0)) * 100).to_integral_value(ROUND_HALF_UP)),
-            unit_cost_minor=_minor(cost, places) if cost else None,
+            unit_cost_minor=_minor(cost, places) if cost is not None else None,
             is_service=bool(item.IsService),
             is_unlinked=bool(item.IsUnlinked),
             is_batched=_batched(item),

@@ -33,6 +33,7 @@ from returns_pipeline.domain.model import (
 from returns_pipeline.domain.policy import (
     AgePolicy,
     AlertPolicy,
+    BooksUnit,
     BreakerPolicy,
     ExportPolicy,
     FinancePolicy,
@@ -401,13 +402,72 @@ def _finance(table: Table) -> FinancePolicy:
     finance = FinancePolicy(
         post_cost=table.flag("post_cost"),
         close_lag=table.duration("close_lag"),
+        cost_currency=table.either("cost_currency", "base", "order"),
+        cost_missing=table.either("cost_missing", "wait", "skip"),
+        split_discount=table.flag("split_discount"),
+        logistics_cost_minor=table.count("logistics_cost_minor"),
+        write_off_in_transit=table.duration("write_off_in_transit"),
+        exempt_skus=table.texts("exempt_skus"),
+        vat_rates=table.texts("vat_rates"),
+        conversion=table.either("conversion", "multiply", "divide"),
+        fx_vat=table.either("fx_vat", "sale", "period"),
+        fx_rates=table.mapping("fx_rates", lambda v, w: _rate(v, w, table.problems)),
+        confirm_within=table.duration("confirm_within"),
+        units=_units(table.table("units")),
         accounts=table.mapping("accounts", lambda v, _: v),
     )
+    for key in finance.fx_rates:
+        currency, _, month = key.partition(".")
+        if currency not in money.CURRENCIES or (month and not _MONTH.fullmatch(month)):
+            table.wrong("fx_rates", f"{key!r}: a currency, or a currency and a month, EUR.2026-03")
+    for rate in finance.vat_rates:
+        if not _PER_CENT.fullmatch(rate):
+            table.wrong("vat_rates", f'rates in per cent such as "20" or "17.5", not {rate!r}')
     accounts = Table({}, f"{table.path}.accounts", table.problems)
     for role in finance.accounts:
         _known_role(accounts, role, role)
     table.done()
     return finance
+
+
+_MONTH = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])")
+_PER_CENT = re.compile(r"(?:0|[1-9][0-9]?)(?:\.[0-9]{0,1}[1-9])?")
+_RATE = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,12})?")
+
+
+def _rate(text: str, where: str, problems: list[str]) -> str | None:
+    if _RATE.fullmatch(text) and text.strip("0."):
+        return text
+    problems.append(f'{where}: a rate above zero such as "0.8567", not {text!r}')
+    return None
+
+
+def _units(table: Table) -> dict[str, BooksUnit]:
+    """The units of the books: each with its entity, its name and the channels it has."""
+    units: dict[str, BooksUnit] = {}
+    taken: dict[str, str] = {}
+    for code, body in table.rest.items():
+        row = Table(body, f"{table.path}.{code}", table.problems)
+        if not _ENTITY.fullmatch(code):
+            table.wrong(code, "two capital letters or digits, part of every batch number")
+        unit = BooksUnit(
+            code=code,
+            entity=row.text("entity"),
+            channel_group=row.text("channel_group"),
+            channels=frozenset(_channel(text) for text in row.texts("channels")),
+        )
+        row.done()
+        for channel in sorted(unit.channels):
+            if channel in taken:
+                row.wrong("channels", f"{channel!r} is {taken[channel]}'s already")
+            taken[channel] = code
+        units[code] = unit
+    return units
+
+
+def _channel(text: str) -> str:
+    """A Linnworks source, or a source and a subsource after a slash, folded."""
+    return "/".join(fold(part) for part in text.split("/", 1))
 
 
 def _exports(table: Table) -> ExportPolicy:

@@ -210,7 +210,7 @@ def closed_day(engine: sa.Engine, day: date) -> dict[str, Any]:
     with reading(engine) as connection:
         columns, lines, due = t.batches.c, t.batch_lines.c, t.refunds_due.c
         headers = connection.execute(
-            sa.select(t.batches).where(columns.business_date == day).order_by(columns.batch_id)
+            sa.select(t.batches).where(columns.origin_date == day).order_by(columns.batch_id)
         ).all()
         batches = []
         for header in headers:

@@ -48,15 +48,19 @@ def require_over(rt: Runtime, day: date, *, lag: timedelta = timedelta()) -> Non
 def days_to_close(rt: Runtime) -> list[date]:
     """Yesterday, and every earlier day with something not sealed or not paid, oldest first.
 
-    A day whose batch is sealed and whose refunds were not all carried out is among them:
-    only closing begins a refund, so that a close which was interrupted is taken up again.
+    A day with a batch whose refunds were not all carried out, or whose journal was not
+    written, is among them: only closing begins a refund, so that a close which was
+    interrupted is taken up again.
     """
     yesterday = business_date(rt.now(), rt.policy.merchant.time_zone) - timedelta(days=1)
     columns = t.batches.c
     unpaid = (
-        sa.select(columns.business_date)
+        sa.select(columns.origin_date)
         .distinct()
-        .where(columns.state == "sealed", columns.business_date <= yesterday)
+        .where(
+            t.among(columns.state, t.UNFINISHED_BATCH),
+            columns.origin_date <= yesterday,
+        )
     )
     with reading(rt.engine) as connection:
         begun = connection.execute(unpaid).scalars().all()

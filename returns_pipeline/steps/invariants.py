@@ -383,7 +383,7 @@ def _batch_ids(scope: Scope) -> list[str]:
     columns = t.batches.c
     query = sa.select(columns.batch_id).order_by(columns.business_date.desc(), columns.batch_id)
     if scope.days:
-        query = query.where(columns.business_date.in_(scope.days))
+        query = query.where(columns.origin_date.in_(scope.days))
     else:
         query = query.limit(_RECENT_BATCHES)
     return list(scope.connection.execute(query).scalars())

@@ -1,16 +1,16 @@
-"""Money: ledger postings as things happen, one sealed batch a business day, its journal.
+"""Money: ledger postings as things happen, one sealed batch a business day.
 
-The rules of VAT, roles and totals are ``domain``'s (``postings``, ``consolidation``). A
-sealed batch is never written again; what comes late joins an adjustment batch.
+The rules of VAT, roles and totals are ``domain``'s (``postings``, ``consolidation``); how a
+batch is written and goes on is ``batching``'s. A sealed batch is never written again; what
+comes late joins an adjustment batch.
 """
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,127 +18,92 @@ import sqlalchemy as sa
 
 from returns_pipeline.domain import consolidation
 from returns_pipeline.domain import postings as posting_rules
-from returns_pipeline.domain.calendar import business_date
+from returns_pipeline.domain.calendar import business_date, day_bounds
 from returns_pipeline.domain.model import (
-    Decided,
-    Disposition,
-    Executor,
     Held,
     Posting,
-    RefundDue,
     RefundType,
-    StockAdjustment,
-    StockEffect,
-    Unit,
 )
 from returns_pipeline.reporting import journal as journal_files
 from returns_pipeline.settings import SettingsError
+from returns_pipeline.steps import batching, periods
+from returns_pipeline.steps.ledger import IN_TRANSIT, Ledger, posting_of
 from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.bulk import upsert
 from returns_pipeline.storage.engine import reading
 
+LEDGER_HOLDS = ("ACCOUNT_UNMAPPED", "COST_MISSING", "FX_RATE_MISSING")
+"""Why an event is not in the ledger yet: such notes go when it is."""
+
 
 class BatchBreaker(Exception):  # noqa: N818 (it says what stopped the run)
     """A day's refunds exceed what the policy lets a run pay without asking."""
 
 
+class DayIncomplete(Exception):  # noqa: N818 (it says what is so)
+    """A day whose sources were not read to its end. Nothing was sealed or paid."""
+
+
+# --- the ledger -------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Entered:
+    """What one run enters: postings with whose they are and of which day, and what waits."""
+
+    rt: Runtime
+    lines: list[tuple[Posting, str, date]] = field(default_factory=list)
+    done: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    held: dict[tuple[str, str], list[int]] = field(default_factory=lambda: defaultdict(list))
+    nothing: list[int] = field(default_factory=list)
+
+    def put(self, table: sa.Table, number: int, result: list[Posting] | Held, books: str) -> None:
+        """Take what an event comes to: its lines, or why it waits."""
+        if isinstance(result, Held):
+            self.held[table.name, f"{result.code}: {result.reason}"].append(number)
+            return
+        self.add(result, books)
+        self.done[table.name].append(number)
+        if not result and table is t.refunds_due:
+            self.nothing.append(number)
+
+    def add(self, lines: Iterable[Posting], books: str) -> None:
+        zone = self.rt.policy.merchant.time_zone
+        self.lines.extend((p, books, business_date(p.occurred_at, zone)) for p in lines)
+
+
 def postings(rt: Runtime) -> dict[str, int]:
-    """Enter in the ledger what was posted to stock and what is owed, once each."""
+    """Enter in the ledger what was posted to stock and what is owed, once each.
+
+    What cannot be entered waits with its reason and holds up nothing else. The lines of a
+    refund that was refused are taken back; once it is put right it is entered anew.
+    """
     now = rt.now()
     with rt.engine.begin() as connection:
-        refunds = _unledgered(connection, t.refunds_due)
+        due = t.refunds_due.c
+        refunds = _unledgered(connection, t.refunds_due, due.state != "refused")
         moved = _unledgered(
             connection, t.stock_adjustments, t.stock_adjustments.c.state == "posted"
         )
-        keys = {row["unit_key"] for row in (*refunds, *moved)}
-        units = records.units_by_key(connection, keys)
-        decisions = records.decisions_of(connection, keys)
-        costs = _unit_costs(connection, {row["row_id"] for row in (*refunds, *moved)})
-        in_transit = _in_transit(connection, keys)
-        stocked = _stock_entered(connection, keys)
-        currencies = _currencies(connection, {row["order_id"] for row in moved})
-        entered: list[Posting] = []
-        held: list[tuple[sa.Table, int, Held]] = []
-        done: dict[str, list[int]] = {"refunds_due": [], "stock_adjustments": []}
-        nothing: list[int] = []
+        ledger = Ledger(connection, rt, refunds, moved)
+        entered = _Entered(rt)
         for row in refunds:
-            unit = units[row["unit_key"]]
-            result = posting_rules.refund_postings(
-                refund_of(row),
-                Executor.HAPPY_RETURNS
-                if row["executor"] == "happy_returns"
-                else Executor.LINNWORKS,
-                costs.get(row["row_id"]),
-                rt.policy,
-                received=_was_back(unit, row["effective_at"]) or row["unit_key"] in stocked,
-            )
-            if isinstance(result, Held):
-                held.append((t.refunds_due, row["id"], result))
-                continue
-            entered.extend(result)
-            if any(p.role == "returned_goods_in_transit" for p in result):
-                in_transit.add(row["unit_key"])
-            done["refunds_due"].append(row["id"])
-            if not result:
-                nothing.append(row["id"])
+            key, at = "", None
+            if row["attempt"]:  # refused, and put right since: it is of the day of that
+                key, at = f"{row['refund_key']}~{row['attempt']}", row["settled_at"] or now
+            entered.put(t.refunds_due, row["id"], *ledger.refund(row, at=at, key=key))
         for row in moved:
-            decision = decisions.get(row["unit_key"])
-            if decision is None:
-                continue
-            result = posting_rules.stock_postings(
-                adjustment_of(row),
-                _as_posted(decision.decided, row),
-                costs.get(row["row_id"]),
-                row["posted_at"],
-                rt.policy,
-                currency=currencies.get(row["order_id"], rt.policy.merchant.currency),
-                was_in_transit=row["unit_key"] in in_transit,
-            )
-            if isinstance(result, Held):
-                held.append((t.stock_adjustments, row["id"], result))
-                continue
-            entered.extend(result)
-            done["stock_adjustments"].append(row["id"])
-        _write_postings(connection, entered, rt, now)
-        for table in (t.refunds_due, t.stock_adjustments):
-            for part in records.chunks(done[table.name], 500):
-                connection.execute(
-                    sa.update(table).where(table.c.id.in_(part)).values(is_ledgered=True)
-                )
-                connection.execute(
-                    sa.update(table)
-                    .where(table.c.id.in_(part), table.c.note.startswith("ACCOUNT_UNMAPPED"))
-                    .values(note="")
-                )
-        # What was free has no line that a batch could settle it by; nobody is paid for it.
-        due = t.refunds_due.c
-        for part in records.chunks(nothing, 500):
-            connection.execute(
-                sa.update(t.refunds_due)
-                .where(due.id.in_(part), due.state == "due")
-                .values(state="recorded", settled_at=now)
-            )
-        for table, number, why in held:
-            connection.execute(
-                sa.update(table)
-                .where(table.c.id == number)
-                .values(note=f"{why.code}: {why.reason}")
-            )
-    return {"postings": len(entered), "held": len(held)}
-
-
-def _was_back(unit: Unit, paid_at: datetime) -> bool:
-    """Whether the goods were in the warehouse when the money left; or none were to come."""
-    return unit.returnless or (unit.received is not None and unit.received.at <= paid_at)
-
-
-def _stock_entered(connection: sa.Connection, keys: set[str]) -> set[str]:
-    """Units whose stock movement stands in the ledger already: nothing will close a transit."""
-    moved = t.stock_adjustments.c
-    query = sa.select(moved.unit_key).where(moved.is_ledgered)
-    return {row[0] for row in records.in_chunks(connection, query, moved.unit_key, keys)}
+            if row["unit_key"] in ledger.decisions:
+                entered.put(t.stock_adjustments, row["id"], *ledger.movement(row))
+        taken = _take_back_refused(connection, entered)
+        lost = _write_off(connection, entered, now)
+        batching.enter(connection, entered.lines, policy_hash=rt.policy.hash, now=now)
+        _settle(connection, entered, now)
+    waiting = sum(len(ids) for ids in entered.held.values())
+    counts = {"postings": len(entered.lines), "held": waiting}
+    return counts | {name: n for name, n in (("taken_back", taken), ("lost", lost)) if n}
 
 
 def _unledgered(
@@ -148,116 +113,91 @@ def _unledgered(
     return [row._asdict() for row in connection.execute(query)]
 
 
-def refund_of(row: Mapping[str, Any]) -> RefundDue:
-    """The refund behind its stored row."""
-    return RefundDue(
-        refund_key=row["refund_key"],
-        unit_key=row["unit_key"],
-        order_id=row["order_id"],
-        row_id=row["row_id"],
-        currency=row["currency"],
-        goods_minor=row["goods_minor"],
-        goods_vat_minor=row["goods_vat_minor"],
-        shipping_minor=row["shipping_minor"],
-        shipping_vat_minor=row["shipping_vat_minor"],
-        fee_minor=row["fee_minor"],
-        fee_vat_minor=row["fee_vat_minor"],
-        amount_minor=row["amount_minor"],
-        tax_rate_bp=row["tax_rate_bp"],
-        tender=RefundType(row["tender"]),
-        gateway=row["gateway"],
-        effective_at=row["effective_at"],
+def _take_back_refused(connection: sa.Connection, entered: _Entered) -> int:
+    """Nobody was paid: the lines of refunds that were refused are entered with sides swapped."""
+    due = t.refunds_due.c
+    query = sa.select(due.id, due.refund_key, due.attempt, due.settled_at).where(
+        t.among(due.state, t.UNPAID_REFUND), due.state == "refused", due.is_ledgered
     )
+    refused = {
+        f"{row.refund_key}~{row.attempt}" if row.attempt else row.refund_key: row
+        for row in connection.execute(query)
+    }
+    by_event: dict[str, list[Any]] = defaultdict(list)
+    lines = sa.select(t.postings).order_by(t.postings.c.id)
+    units = {key.partition("~")[0].removesuffix(":refund") for key in refused}
+    for line in records.in_chunks(connection, lines, t.postings.c.unit_key, sorted(units)):
+        if line.event_key in refused:
+            by_event[line.event_key].append(line)
+    for event, row in refused.items():
+        key = f"{row.refund_key}~back{row.attempt}"
+        found = [posting_of(line) for line in by_event[event]]
+        if found:
+            entered.add(
+                posting_rules.taken_back(found, key, row.settled_at), by_event[event][0].entity
+            )
+    among, listed = records.listed(connection, due.id, [row.id for row in refused.values()])
+    if refused:
+        again = {"is_ledgered": False, "attempt": due.attempt + 1}
+        connection.execute(sa.update(t.refunds_due).where(among).values(**again), listed)
+    return len(refused)
 
 
-def adjustment_of(row: Mapping[str, Any]) -> StockAdjustment:
-    """The stock adjustment behind its stored row."""
-    return StockAdjustment(
-        adjustment_key=row["adjustment_key"],
-        unit_key=row["unit_key"],
-        order_id=row["order_id"],
-        row_id=row["row_id"],
-        sku=row["sku"],
-        location_id=row["location_id"],
-        quantity=row["quantity"],
-        scrap_quantity=row["scrap_quantity"],
-        kind=row["kind"],
-        from_location_id=row["from_location_id"],
+def _write_off(connection: sa.Connection, entered: _Entered, now: datetime) -> int:
+    """Units that were paid so long ago and never came: their cost is lost."""
+    policy = entered.rt.policy
+    after = policy.finance.write_off_in_transit
+    if not after:
+        return 0
+    due, items, posted = t.refunds_due.c, t.return_items.c, t.postings.c
+    query = (
+        sa.select(due.unit_key, due.effective_at)
+        .join_from(t.return_items, t.refunds_due, items.unit_key == due.unit_key)
+        .where(items.is_open, items.received_at.is_(None), due.effective_at <= now - after)
     )
+    gone = {row.unit_key: row.effective_at + after for row in connection.execute(query)}
+    lines: dict[str, list[Any]] = defaultdict(list)
+    found = sa.select(t.postings).where(posted.role == IN_TRANSIT).order_by(posted.id)
+    for line in records.in_chunks(connection, found, posted.unit_key, sorted(gone)):
+        lines[line.unit_key].append(line)
+    lost = 0
+    for unit, of_unit in sorted(lines.items()):
+        open_lines = [posting_of(line) for line in of_unit]
+        if not posting_rules.imbalance(open_lines):
+            continue  # written off, or taken back, already
+        result = posting_rules.loss_postings(unit, open_lines, gone[unit], policy)
+        if not isinstance(result, Held):
+            entered.add(result, of_unit[0].entity)
+            lost += 1
+    return lost
 
 
-def _as_posted(decided: Decided, row: Mapping[str, Any]) -> Decided:
-    """The decision under which the row was posted, whatever was decided since."""
-    return Decided(
-        unit_key=decided.unit_key,
-        source_code=decided.source_code,
-        disposition=Disposition(decided.disposition),
-        effect=StockEffect.SCRAP if row["scrap_quantity"] else StockEffect.RESTOCK,
-        location_id=row["location_id"],
-        sellable=row["is_sellable"],
-        refund=decided.refund,
-        role=row["role"],
-    )
-
-
-def _unit_costs(connection: sa.Connection, row_ids: set[str]) -> dict[str, int]:
-    lines = t.order_lines.c
-    query = sa.select(lines.row_id, lines.unit_cost_minor).where(lines.unit_cost_minor.is_not(None))
-    return {row[0]: row[1] for row in records.in_chunks(connection, query, lines.row_id, row_ids)}
-
-
-def _currencies(connection: sa.Connection, order_ids: set[str]) -> dict[str, str]:
-    query = sa.select(t.orders.c.order_id, t.orders.c.currency)
-    found = records.in_chunks(connection, query, t.orders.c.order_id, order_ids)
-    return {row[0]: row[1] for row in found}
-
-
-def _in_transit(connection: sa.Connection, keys: set[str]) -> set[str]:
-    query = sa.select(t.postings.c.unit_key).where(
-        t.postings.c.role == "returned_goods_in_transit", t.postings.c.side == "debit"
-    )
-    return {row[0] for row in records.in_chunks(connection, query, t.postings.c.unit_key, keys)}
-
-
-def _write_postings(
-    connection: sa.Connection, entered: list[Posting], rt: Runtime, now: datetime
-) -> None:
-    merchant = rt.policy.merchant
-    rows = [
-        (
-            p.posting_key,
-            p.unit_key,
-            p.role,
-            p.account,
-            p.tax_key,
-            p.side,
-            p.amount_minor,
-            p.currency,
-            merchant.entity,
-            p.occurred_at,
-            business_date(p.occurred_at, merchant.time_zone),
-            rt.policy.hash,
-            now,
+def _settle(connection: sa.Connection, entered: _Entered, now: datetime) -> None:
+    """Note on the rows what was entered and what waits, a statement a reason."""
+    for table in (t.refunds_due, t.stock_adjustments):
+        ids = entered.done[table.name]
+        if not ids:
+            continue
+        among, listed = records.listed(connection, table.c.id, ids)
+        waited = sa.or_(*(table.c.note.startswith(code) for code in LEDGER_HOLDS))
+        note = sa.case((waited, ""), else_=table.c.note)
+        connection.execute(
+            sa.update(table).where(among).values(is_ledgered=True, note=note), listed
         )
-        for p in entered
-        if p.amount_minor
-    ]
-    columns = (
-        "posting_key",
-        "unit_key",
-        "role",
-        "account",
-        "tax_key",
-        "side",
-        "amount_minor",
-        "currency",
-        "entity",
-        "occurred_at",
-        "business_date",
-        "policy_hash",
-        "created_at",
-    )
-    upsert(connection, t.postings, columns, rows, key=("posting_key",), update=())
+    for (name, why), ids in entered.held.items():
+        table = t.metadata.tables[name]
+        among, listed = records.listed(connection, table.c.id, ids)
+        connection.execute(sa.update(table).where(among).values(note=why), listed)
+    if entered.nothing:
+        # What was free has no line that a batch could settle it by; nobody is paid for it.
+        due = t.refunds_due.c
+        among, listed = records.listed(connection, due.id, entered.nothing)
+        connection.execute(
+            sa.update(t.refunds_due)
+            .where(among, due.state == "due")
+            .values(state="recorded", settled_at=now),
+            listed,
+        )
 
 
 # --- the day ----------------------------------------------------------------------
@@ -296,52 +236,103 @@ def open_days(rt: Runtime, until: date) -> list[date]:
         return list(connection.execute(query).scalars())
 
 
-def seal(rt: Runtime, day: date) -> CloseResult:
-    """Seal what the day holds: its primary batch, or an adjustment for what came late.
+def seal(rt: Runtime, day: date, *, lag: timedelta = timedelta(), force: str = "") -> CloseResult:
+    """Seal what the day holds: its primary batches, or adjustments for what came late.
+
+    A day of a locked period is dated the first open day after it, and keeps its own as
+    the batch's origin.
+
+    Args:
+        rt: The run.
+        day: The business date.
+        lag: How long after the day's end its sources must have been read.
+        force: Why it is sealed although they were not; empty: it is not.
 
     Raises:
         BatchBreaker: When the refunds to be sent exceed ``[refunds] max_batch_minor``.
+        DayIncomplete: When a source was not read to the day's end.
     """
     now = rt.now()
     postings(rt)
     sealed = []
     with rt.engine.begin() as connection:
         _refuse_rehearsal(connection, rt, now)
+        complete = _require_complete(connection, rt, day, lag, force)
         _declare_executor(connection, rt)
-        already = _batches_of(connection, day)
-        waiting: dict[tuple[str, str], list[Any]] = defaultdict(list)
-        columns = t.postings.c
-        query = (
-            sa.select(t.postings)
-            .where(columns.batch_id.is_(None), columns.business_date == day)
-            .order_by(columns.posting_key)
-        )
-        for row in connection.execute(query):
-            waiting[row.entity, row.currency].append(row)
-        for (entity, currency), rows in sorted(waiting.items()):
+        already = batching.of_day(connection, day)
+        dated = periods.dated(day, periods.locked_months(connection))
+        for (entity, currency), rows in _waiting(connection, day):
             _refuse_unusual(rows, rt)
-            number = _next_number(already, entity, currency)
+            taken = batching.taken_numbers(connection, dated, entity, currency)
+            is_first = dated == day and consolidation.PRIMARY not in taken
+            kind = "primary" if is_first else "adjustment"
+            moved_on = f"of {day}, a day of a locked period" if dated != day else ""
             batch = consolidation.consolidate(
-                [_posting_of(row) for row in rows],
-                business_date=day,
+                [posting_of(row) for row in rows],
+                business_date=dated,
                 origin_date=day,
                 entity=entity,
                 currency=currency,
-                number=number,
-                kind="primary" if number == "00" else "adjustment",
+                number=consolidation.next_number(taken, kind=kind),
+                kind=kind,
                 policy_hash=rt.policy.hash,
+                books=batching.books_of(entity, rt.policy),
+                description=moved_on,
             )
-            _write_batch(connection, batch, rows, rt, now)
+            opened = min(row.created_at for row in rows)
+            batching.write(connection, batch, rt, opened_at=opened, complete=complete)
+            batching.put_in(connection, batch, rows)
+            _take_refunds(connection, batch, rows, now)
             sealed.append(batch.id)
+        columns = ("business_date", "closed_at", "run_id")
         upsert(
             connection,
             t.closed_days,
-            ("business_date", "closed_at", "run_id"),
+            columns,
             [(day, now, rt.run_id)],
             key=("business_date",),
             update=(),
         )
     return CloseResult(day, tuple(sealed), tuple(already))
+
+
+def _waiting(connection: sa.Connection, day: date) -> list[tuple[tuple[str, str], list[Any]]]:
+    """The day's postings that no batch holds yet, by unit of the books and currency."""
+    waiting: dict[tuple[str, str], list[Any]] = defaultdict(list)
+    columns = t.postings.c
+    query = (
+        sa.select(t.postings)
+        .where(columns.batch_id.is_(None), columns.business_date == day)
+        .order_by(columns.posting_key)
+    )
+    for row in connection.execute(query):
+        waiting[row.entity, row.currency].append(row)
+    return sorted(waiting.items())
+
+
+def _require_complete(
+    connection: sa.Connection, rt: Runtime, day: date, lag: timedelta, force: str
+) -> str:
+    """What proves the day complete, in words.
+
+    A day that was closed once is complete: what is sealed of it now has come late.
+    """
+    closed = sa.select(t.closed_days.c.closed_at).where(t.closed_days.c.business_date == day)
+    if connection.execute(closed).first() is not None:
+        return "the day was closed before"
+    end = day_bounds(day, rt.policy.merchant.time_zone)[1] + lag
+    late = batching.unread(connection, end)
+    until = f"{end:%Y-%m-%d %H:%M} UTC"
+    if not late:
+        return f"every source was read past {until}"
+    if force:
+        return f"forced, although {'; '.join(late)}: {force}"
+    msg = (
+        f"{day} is not complete: {'; '.join(late)}. Both must have been read past {until}: run "
+        "`returns-pipeline sync`, then close the day again; or close it with --force and the "
+        "reason. Nothing was sealed or paid."
+    )
+    raise DayIncomplete(msg)
 
 
 _REHEARSED = "shadow.sealed"
@@ -392,128 +383,52 @@ def _refuse_unusual(rows: list[Any], rt: Runtime) -> None:
         raise BatchBreaker(msg)
 
 
-def _batches_of(connection: sa.Connection, day: date) -> list[str]:
-    query = sa.select(t.batches.c.batch_id).where(t.batches.c.business_date == day)
-    return sorted(connection.execute(query).scalars())
-
-
-def _next_number(already: list[str], entity: str, currency: str) -> str:
-    taken = {batch_id[-2:] for batch_id in already if batch_id[13:18] == f"{entity}{currency}"}
-    return next(f"{n:02d}" for n in range(100) if f"{n:02d}" not in taken)
-
-
-def _posting_of(row: Any) -> Posting:
-    return Posting(
-        posting_key=row.posting_key,
-        unit_key=row.unit_key,
-        role=row.role,
-        account=row.account,
-        tax_key=row.tax_key,
-        side=row.side,
-        amount_minor=row.amount_minor,
-        currency=row.currency,
-        occurred_at=row.occurred_at,
-    )
-
-
-def _write_batch(
-    connection: sa.Connection,
-    batch: consolidation.Batch,
-    rows: list[Any],
-    rt: Runtime,
-    now: datetime,
+def _take_refunds(
+    connection: sa.Connection, batch: consolidation.Batch, rows: Sequence[Any], now: datetime
 ) -> None:
-    connection.execute(
-        sa.insert(t.batches).values(
-            batch_id=batch.id,
-            kind=batch.kind,
-            state="sealed",
-            entity=batch.entity,
-            currency=batch.currency,
-            business_date=batch.business_date,
-            origin_date=batch.origin_date,
-            hash=batch.hash,
-            body=consolidation.canonical_bytes(batch).decode(),
-            totals=json.dumps(batch.totals, sort_keys=True),
-            policy_hash=rt.policy.hash,
-            sealed_at=now,
-            run_id=rt.run_id,
-        )
-    )
-    upsert(
-        connection,
-        t.batch_lines,
-        (
-            "batch_id",
-            "number",
-            "role",
-            "account",
-            "tax_key",
-            "side",
-            "amount_minor",
-            "currency",
-            "unit_keys",
-        ),
-        [
-            (
-                batch.id,
-                line.number,
-                line.role,
-                line.account,
-                line.tax_key,
-                line.side,
-                line.amount_minor,
-                batch.currency,
-                json.dumps(line.unit_keys),
-            )
-            for line in batch.lines
-        ],
-    )
-    numbers = {(ln.role, ln.account, ln.tax_key, ln.side): ln.number for ln in batch.lines}
-    by_line: dict[int, list[int]] = defaultdict(list)
-    for row in rows:
-        by_line[numbers[row.role, row.account, row.tax_key, row.side]].append(row.id)
-    for number, ids in by_line.items():
-        for part in records.chunks(ids, 500):
-            connection.execute(
-                sa.update(t.postings)
-                .where(t.postings.c.id.in_(part))
-                .values(batch_id=batch.id, line_number=number)
-            )
+    """The refunds whose lines the batch holds are its: to be sent, or recorded."""
     due = t.refunds_due.c
-    for part in records.chunks({row.unit_key for row in rows}, 500):
-        mine = sa.and_(
-            due.unit_key.in_(part),
-            due.state == "due",
-            due.business_date == batch.business_date,
-            due.currency == batch.currency,
-            due.is_ledgered,
-        )
-        to_send = sa.and_(due.executor == "linnworks", due.amount_minor > 0)
-        connection.execute(
-            sa.update(t.refunds_due).where(mine, to_send).values(state="batched", batch_id=batch.id)
-        )
+    events = {row.event_key for row in rows}
+    keys = {event.partition("~")[0] for event in events if "~back" not in event}
+    among, listed = records.listed(connection, due.refund_key, sorted(keys))
+    mine = sa.and_(among, due.is_ledgered, due.currency == batch.currency)
+    to_send = sa.and_(due.executor == "linnworks", due.amount_minor > 0)
+    for where, values in (
+        (to_send, {"state": "batched"}),
+        (sa.not_(to_send), {"state": "recorded", "settled_at": now}),
+    ):
         connection.execute(
             sa.update(t.refunds_due)
-            .where(mine, sa.not_(to_send))
-            .values(state="recorded", batch_id=batch.id, settled_at=now)
+            .where(mine, due.state == "due", where)
+            .values(batch_id=batch.id, **values),
+            listed,
         )
+    # One that was refused, and put right since, is of the batch that holds its lines now.
+    connection.execute(
+        sa.update(t.refunds_due)
+        .where(mine, due.attempt > 0, due.state != "refused")
+        .values(batch_id=batch.id),
+        listed,
+    )
 
 
 def mark_posted(rt: Runtime, day: date | None = None) -> dict[str, int]:
-    """Batches whose refunds are all settled are posted: those of a day, or all.
+    """Exported batches whose refunds are all settled are posted: those of a day, or all.
 
-    To be called when everything else of the day is done, its journal written too: a day
-    with a batch that is not posted is closed again, a posted one is left alone.
+    To be called when everything else of the day is done: a day with a batch that is not
+    posted is closed again, a posted one is left alone.
     """
     due, columns = t.refunds_due.c, t.batches.c
     waiting = sa.exists().where(due.batch_id == columns.batch_id, due.state == "batched")
-    done = sa.update(t.batches).where(columns.state == "sealed", ~waiting)
+    done = sa.select(columns.batch_id).where(
+        t.among(columns.state, t.UNFINISHED_BATCH), columns.state == "exported", ~waiting
+    )
     if day is not None:
-        done = done.where(columns.business_date == day)
+        done = done.where(columns.origin_date == day)
     with rt.engine.begin() as connection:
-        changed = connection.execute(done.values(state="posted", posted_at=rt.now()))
-    return {"posted": changed.rowcount}
+        ids = list(connection.execute(done).scalars())
+        moved = batching.move(connection, ids, "posted", now=rt.now(), run_id=rt.run_id)
+    return {"posted": moved}
 
 
 def journal(rt: Runtime, day: date, folder: Path) -> list[Path]:
@@ -521,7 +436,7 @@ def journal(rt: Runtime, day: date, folder: Path) -> list[Path]:
     with reading(rt.engine) as connection:
         batches, lines = t.batches.c, t.batch_lines.c
         headers = connection.execute(
-            sa.select(t.batches).where(batches.business_date == day).order_by(batches.batch_id)
+            sa.select(t.batches).where(batches.origin_date == day).order_by(batches.batch_id)
         ).all()
         written: list[Path] = []
         for header in headers:

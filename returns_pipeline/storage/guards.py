@@ -104,9 +104,16 @@ def _filled(when: str, operator: str, counted: str) -> str:
     return when.format(differs=_differs(_SEALED, operator), moved=_moved(), counted=counted)
 
 
+def without(dialect: str) -> list[str]:
+    """The statements that drop every trigger, for whoever has to tamper with what is sealed."""
+    on = " ON {of}" if dialect == "postgresql" else ""
+    return [f"DROP TRIGGER {of}_{name}{on.format(of=of)}" for of, name, *_ in _GUARDS]
+
+
 def attach(table: sa.Table) -> None:
     """Make a table's triggers whenever the table is made."""
     for dialect, statements in (("sqlite", on_sqlite), ("postgresql", on_postgresql)):
         for statement in statements(table.name):
-            made = DDL(statement.replace("%", "%%")).execute_if(dialect=dialect)
+            text = statement.replace("%", "%%")
+            made = DDL(text).execute_if(dialect=dialect)  # type: ignore[no-untyped-call]
             event.listen(table, "after_create", made)

@@ -251,17 +251,25 @@ def in_chunks(
     size: int = _AT_ONCE,
 ) -> Iterator[Row]:
     """Rows of ``query`` whose ``column`` is one of ``values``, asked some thousands at a time."""
-    # One bound value however many there are: the statement is compiled once.
-    bound: sa.ColumnElement[bool]
-    if connection.dialect.name == "postgresql":
-        listed = sa.bindparam("listed", type_=postgresql.ARRAY(column.type))
-        bound = column == sa.any_(listed)
-    else:
-        listed = sa.bindparam("listed", type_=sa.JSON())
-        bound = column.in_(sa.select(sa.func.json_each(listed).table_valued("value").c.value))
-    query = query.where(bound)
+    query = query.where(_among(connection, column))
     for part in chunks(values, size):
         yield from connection.execute(query, {"listed": part}).all()
+
+
+def listed(
+    connection: sa.Connection, column: sa.ColumnElement[Any], values: Iterable[Any]
+) -> tuple[sa.ColumnElement[bool], dict[str, list[Any]]]:
+    """The condition that a column is one of many values, and the parameter that holds them."""
+    return _among(connection, column), {"listed": list(values)}
+
+
+def _among(connection: sa.Connection, column: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+    # One bound value however many there are: the statement is compiled once.
+    if connection.dialect.name == "postgresql":
+        listed = sa.bindparam("listed", type_=postgresql.ARRAY(column.type))
+        return column == sa.any_(listed)
+    listed = sa.bindparam("listed", type_=sa.JSON())
+    return column.in_(sa.select(sa.func.json_each(listed).table_valued("value").c.value))
 
 
 # --- orders -----------------------------------------------------------------------
@@ -318,6 +326,12 @@ def orders_by_id(connection: sa.Connection, ids: Iterable[str]) -> dict[str, Ord
     """The orders with these ids, lines included."""
     found = list(in_chunks(connection, sa.select(*_ORDER), t.orders.c.order_id, ids))
     return {order.order_id: order for order in _with_lines(connection, found)}
+
+
+def lines_by_id(connection: sa.Connection, row_ids: Iterable[str]) -> dict[str, OrderLine]:
+    """The order lines with these row ids."""
+    found = in_chunks(connection, sa.select(*_LINE), t.order_lines.c.row_id, row_ids)
+    return {row[0]: OrderLine(*row) for row in found}
 
 
 def despatched_at(connection: sa.Connection, ids: Iterable[str]) -> dict[str, datetime | None]:

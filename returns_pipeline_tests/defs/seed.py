@@ -10,6 +10,8 @@ import sqlalchemy as sa
 
 from returns_pipeline.domain import consolidation
 from returns_pipeline.domain.model import Posting
+from returns_pipeline.steps import batching
+from returns_pipeline.storage import guards
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.types import Instant
 
@@ -208,6 +210,18 @@ def batch(connection: sa.Connection, day: date = date(2026, 3, 14)) -> consolida
             line_number=one.number,
         )
     return made
+
+
+def unguarded(connection: sa.Connection) -> None:
+    """Take the triggers away, as somebody with the database in hand could."""
+    for statement in guards.without(connection.dialect.name):
+        connection.exec_driver_sql(statement)
+
+
+def read_until(connection: sa.Connection, at: datetime) -> None:
+    """Both vendors were read until an instant."""
+    for name in batching.SOURCES:
+        insert(connection, t.watermarks, name=name, at=at)
 
 
 def places(connection: sa.Connection, *names: str) -> None:

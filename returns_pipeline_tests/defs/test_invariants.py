@@ -100,6 +100,7 @@ def _above_price(c: sa.Connection) -> None:
 
 def _unbalanced(c: sa.Connection) -> None:
     made = seed.batch(c)
+    seed.unguarded(c)
     c.execute(
         sa.update(t.batch_lines)
         .where(t.batch_lines.c.batch_id == made.id, t.batch_lines.c.side == "debit")
@@ -109,11 +110,13 @@ def _unbalanced(c: sa.Connection) -> None:
 
 def _wrong_totals(c: sa.Connection) -> None:
     seed.batch(c)
+    seed.unguarded(c)
     c.execute(sa.update(t.batches).values(totals='{"debit": 1, "credit": 1}'))
 
 
 def _edited_body(c: sa.Connection) -> None:
     made = seed.batch(c)
+    seed.unguarded(c)
     body = c.execute(sa.select(t.batches.c.body)).scalar_one()
     c.execute(
         sa.update(t.batches)
@@ -124,11 +127,13 @@ def _edited_body(c: sa.Connection) -> None:
 
 def _edited_lines(c: sa.Connection) -> None:
     seed.batch(c)
+    seed.unguarded(c)
     c.execute(sa.update(t.batch_lines).values(account="9999"))
 
 
 def _lost_posting(c: sa.Connection) -> None:
     seed.batch(c)
+    seed.unguarded(c)
     c.execute(sa.delete(t.postings).where(t.postings.c.side == "debit"))
 
 

@@ -27,6 +27,12 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture(autouse=True)
+def _sources_were_read(store: sa.Engine) -> None:
+    with store.begin() as connection:
+        seed.read_until(connection, datetime(2026, 3, 16, 9, tzinfo=UTC))
+
+
 def _evaluations(instance: dg.DagsterInstance, run_id: str) -> dict[str, Any]:
     records = instance.get_records_for_run(
         run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION
@@ -401,6 +407,7 @@ def test_a_batch_that_does_not_balance_is_not_paid(
 ) -> None:
     with store.begin() as connection:
         seed.batch(connection)
+        seed.unguarded(connection)
         connection.execute(
             sa.update(t.batch_lines)
             .where(t.batch_lines.c.side == "debit")
@@ -417,9 +424,12 @@ def test_a_batch_that_does_not_balance_is_not_paid(
 def test_a_day_of_a_clock_that_was_set_ahead_can_be_closed(
     shop: type[FakeLinnworks],
     instance: dg.DagsterInstance,
+    store: sa.Engine,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("RETURNS_NOW", "2039-06-02T09:00:00Z")
+    with store.begin() as connection:
+        connection.execute(sa.update(t.watermarks).values(at=datetime(2039, 6, 2, 9, tzinfo=UTC)))
 
     done = launch("close_business_day", partition_key="2039-06-01", instance=instance)
 

@@ -189,7 +189,12 @@ CODES = {
 ACCOUNTS = {
     "sales_returns": "4100",
     "sales_returns.zero": "4101",
+    "discount_reversal": "4105",
     "shipping_refunded": "4110",
+    "in_transit_loss": "5211",
+    "return_logistics_cost": "5300",
+    "return_logistics_accrued": "2330",
+    "fx_difference": "8300",
     "vat_output": "2200",
     "return_fee_income": "4120",
     "refund_clearing.shopify_payments": "1260",

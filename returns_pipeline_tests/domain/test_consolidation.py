@@ -14,7 +14,6 @@ from returns_pipeline.domain.model import (
     Cleared,
     Decided,
     Disposition,
-    Executor,
     Fact,
     Matched,
     Order,
@@ -26,6 +25,8 @@ from returns_pipeline.domain.model import (
     StockAdjustment,
     Unit,
 )
+from returns_pipeline.domain.postings import Goods
+from returns_pipeline.domain.refunds import NOTHING, Refunded
 from returns_pipeline_tests.domain import build
 from returns_pipeline_tests.domain.build import decided, line, order, policy
 
@@ -61,23 +62,24 @@ class Sold:
     refunded: bool = True
     in_transit: bool = False
     at: datetime = NOON
+    before: Refunded = NOTHING
 
     def due(self) -> RefundDue:
         match = Matched(self.unit.unit_key, self.order.order_id, self.line.row_id, self.unit_no, "")
         found = refunds.refund_due(
-            self.unit, match, self.order, Cleared(self.at), POLICY, carries_order_extras=True
-        )
+            self.unit, match, self.order, Cleared(self.at), POLICY, carries_order_extras=True,
+            before=self.before,
+        )  # fmt: skip
         assert isinstance(found, RefundDue), found
         return found
 
     def postings(self) -> list[Posting]:
-        cost = self.line.unit_cost_minor
+        known = Goods(self.line)
         entered: list[Posting] = []
         if self.refunded:
             found = postings.refund_postings(
                 self.due(),
-                Executor.LINNWORKS,
-                cost,
+                known,
                 POLICY,
                 received=self.disposition is not None or self.unit.returnless,
             )
@@ -86,8 +88,8 @@ class Sold:
         if self.disposition is not None:
             decision = decided(self.disposition, self.unit.unit_key)
             found = postings.stock_postings(
-                self._adjustment(decision), decision, cost, self.at, POLICY,
-                was_in_transit=self.in_transit,
+                self._adjustment(decision), decision, known, self.at, POLICY,
+                source="returned_goods_in_transit" if self.in_transit else "cogs_returns",
             )  # fmt: skip
             assert isinstance(found, list), found
             entered += found
@@ -121,10 +123,12 @@ def sold(
 
 
 D = Disposition
+# fmt: off
 EXAMPLE = [
     sold("R1", 6000, 1000, 1800, disposition=D.SELLABLE),
     sold("R2a", 5997, 1000, 600, quantity=3, unit_no=0, disposition=D.SELLABLE),
-    sold("R2b", 5997, 1000, 600, quantity=3, unit_no=1, disposition=D.DAMAGED),
+    sold("R2b", 5997, 1000, 600, quantity=3, unit_no=1, disposition=D.DAMAGED,
+         before=Refunded(units=1, line=1999, vat=333)),
     sold("R3", 3000, 500, 900, disposition=D.TAG_MISSING, fee_minor=300, fee_currency="GBP"),
     sold("R4", 4500, 750, 1400, disposition=D.SELLABLE, refund_type=RefundType.STORE_CREDIT),
     sold("R5", 2400, 400, None, returnless=True, shipping_refund_minor=495),
@@ -134,6 +138,7 @@ EXAMPLE = [
     sold("R9", 2500, 417, 800, disposition=D.SELLABLE, refunded=False, in_transit=True),
     sold("R10", 1400, 0, 400, rate=0, payment="PayPal", disposition=D.DISPOSE),
 ]
+# fmt: on
 ALL = ("R1", "R2", "R3", "R4", "R5", "R7", "R8")
 # account, tax, debit, credit, from: as the specification prints it.
 PRINTED = [

@@ -1,6 +1,8 @@
 """The ledger lines of one event: balanced, by role, in the account the policy names."""
 
 from dataclasses import replace
+from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,14 +11,15 @@ from hypothesis import strategies as st
 from returns_pipeline.domain import postings
 from returns_pipeline.domain.model import (
     Disposition,
-    Executor,
     Held,
     Posting,
     RefundDue,
     RefundType,
     StockAdjustment,
 )
-from returns_pipeline_tests.domain.build import ACCOUNTS, ORDER, ROW, T0, decided, policy
+from returns_pipeline.domain.money import half_up
+from returns_pipeline.domain.postings import Goods, Rates
+from returns_pipeline_tests.domain.build import ACCOUNTS, ORDER, ROW, T0, decided, line, policy
 
 POLICY = policy()
 
@@ -48,8 +51,13 @@ def entered(result: list[Posting] | Held) -> list[tuple[str, str, str, int]]:
     return [(p.account, p.tax_key, p.side, p.amount_minor) for p in result]
 
 
+def goods(cost: int | None = 1800, **values: Any) -> Goods:
+    """What is known of the order line."""
+    return Goods(line(unit_cost_minor=cost, **values))
+
+
 def of_refund(due: RefundDue, cost: int | None = 1800, *, received: bool = True) -> object:
-    return postings.refund_postings(due, Executor.LINNWORKS, cost, POLICY, received=received)
+    return postings.refund_postings(due, goods(cost), POLICY, received=received)
 
 
 def moved(**values: object) -> StockAdjustment:
@@ -119,12 +127,6 @@ def test_goods_paid_for_before_they_came_stand_in_transit() -> None:
     assert ("5050", "", "credit", 1800) in lines
 
 
-@pytest.mark.parametrize("executor", list(Executor))
-def test_the_ledger_is_the_same_whoever_pressed_the_button(executor: Executor) -> None:
-    found = postings.refund_postings(refund(), executor, 1800, POLICY, received=True)
-    assert entered(found) == entered(of_refund(refund()))
-
-
 @pytest.mark.parametrize(
     ("disposition", "scrapped", "in_transit", "debit", "credit"),
     [
@@ -144,31 +146,41 @@ def test_stock_takes_its_cost_from_where_the_goods_were(
     found = postings.stock_postings(
         moved(scrap_quantity=scrapped),
         decided(disposition),
-        1800,
+        goods(),
         T0,
         POLICY,
-        was_in_transit=in_transit,
+        source="returned_goods_in_transit" if in_transit else "cogs_returns",
     )
     assert entered(found) == [(debit, "", "debit", 1800), (credit, "", "credit", 1800)]
 
 
-@pytest.mark.parametrize("cost", [None, 0])
-def test_without_a_cost_the_cost_side_is_empty(cost: int | None) -> None:
-    stock = postings.stock_postings(moved(), decided(), cost, T0, POLICY, was_in_transit=False)
-    assert stock == []
-    assert len(entered(of_refund(refund(), cost, received=False))) == 3
+def test_what_cost_nothing_has_no_cost_side() -> None:
+    assert postings.stock_postings(moved(), decided(), goods(0), T0, POLICY) == []
+    assert len(entered(of_refund(refund(), 0, received=False))) == 3
+
+
+def test_a_movement_waits_for_a_cost_that_is_not_told_and_its_money_does_not() -> None:
+    found = postings.stock_postings(moved(), decided(), goods(None), T0, POLICY)
+    assert isinstance(found, Held)
+    assert found.exception == "COST_MISSING"
+    assert len(entered(of_refund(refund(), None, received=False))) == 3
+
+
+def test_a_merchant_may_leave_out_costs_that_are_not_told() -> None:
+    skips = policy(finance={"cost_missing": "skip"})
+    assert postings.stock_postings(moved(), decided(), goods(None), T0, skips) == []
 
 
 def test_a_move_between_places_is_entered_nowhere() -> None:
     move = moved(kind="move", from_location_id="loc-restock")
-    found = postings.stock_postings(move, decided(), 1800, T0, POLICY, was_in_transit=False)
+    found = postings.stock_postings(move, decided(), goods(), T0, POLICY)
     assert found == []
 
 
 def test_a_merchant_without_cost_accounting_has_the_money_side_alone() -> None:
     none = policy(finance={"post_cost": False})
-    stock = postings.stock_postings(moved(), decided(), 1800, T0, none, was_in_transit=False)
-    money = postings.refund_postings(refund(), Executor.LINNWORKS, 1800, none, received=False)
+    stock = postings.stock_postings(moved(), decided(), goods(), T0, none)
+    money = postings.refund_postings(refund(), goods(), none, received=False)
     assert stock == []
     assert len(entered(money)) == 3
 
@@ -177,8 +189,7 @@ def test_an_account_that_is_not_mapped_holds_the_event_whole_and_is_named() -> N
     without = {role: code for role, code in ACCOUNTS.items() if role != "vat_output"}
     found = postings.refund_postings(
         refund(),
-        Executor.LINNWORKS,
-        None,
+        goods(None),
         policy(finance={"accounts": without}),
         received=True,
     )
@@ -197,7 +208,7 @@ def test_an_account_that_is_not_mapped_holds_the_event_whole_and_is_named() -> N
 )
 def test_the_nearest_account_is_taken(more: dict[str, str], account: str) -> None:
     own = policy(finance={"accounts": {**ACCOUNTS, **more}})
-    found = postings.refund_postings(refund(), Executor.LINNWORKS, None, own, received=True)
+    found = postings.refund_postings(refund(), goods(None), own, received=True)
     assert entered(found)[0][0] == account
 
 
@@ -218,7 +229,7 @@ def test_a_key_is_the_events_own_and_the_same_again() -> None:
 
 
 @given(
-    goods=st.integers(0, 10_000),
+    paid=st.integers(0, 10_000),
     shipping=st.integers(0, 1_000),
     fee=st.integers(0, 500),
     rate=st.sampled_from([0, 500, 2000]),
@@ -228,7 +239,7 @@ def test_a_key_is_the_events_own_and_the_same_again() -> None:
     tender=st.sampled_from([RefundType.REFUND, RefundType.STORE_CREDIT, RefundType.EXCHANGE]),
 )
 def test_whatever_is_refunded_balances_and_no_line_is_zero_or_negative(
-    goods: int,
+    paid: int,
     shipping: int,
     fee: int,
     rate: int,
@@ -237,15 +248,15 @@ def test_whatever_is_refunded_balances_and_no_line_is_zero_or_negative(
     received: bool,  # noqa: FBT001
     tender: RefundType,
 ) -> None:
-    fee = min(fee, goods + shipping)
+    fee = min(fee, paid + shipping)
     due = refund(
-        goods_minor=goods,
-        goods_vat_minor=goods * rate // (10_000 + rate),
+        goods_minor=paid,
+        goods_vat_minor=paid * rate // (10_000 + rate),
         shipping_minor=shipping,
         shipping_vat_minor=shipping * shipping_rate // (10_000 + shipping_rate),
         fee_minor=fee,
         fee_vat_minor=fee * rate // (10_000 + rate),
-        amount_minor=goods + shipping - fee,
+        amount_minor=paid + shipping - fee,
         tax_rate_bp=rate,
         tender=tender,
     )
@@ -253,3 +264,151 @@ def test_whatever_is_refunded_balances_and_no_line_is_zero_or_negative(
     sums = {s: sum(a for *_, side, a in lines if side == s) for s in ("debit", "credit")}
     assert sums["debit"] == sums["credit"]
     assert all(amount > 0 for *_, amount in lines)
+
+
+# --- discounts, exemption, losses, logistics --------------------------------------
+
+
+def test_a_discount_taken_back_stands_on_its_own_line_where_the_policy_wants_it() -> None:
+    split = policy(finance={"split_discount": True})
+    bought = goods(total_minor=6000, discount_minor=1200)  # 72.00 less 12.00
+    found = postings.refund_postings(refund(), bought, split, received=True)
+    assert entered(found)[:3] == [
+        ("4100", "20", "debit", 6000),
+        ("4105", "20", "credit", 1000),
+        ("2200", "20", "debit", 1000),
+    ]
+    assert postings.imbalance(found) == {}
+    within = postings.refund_postings(refund(), bought, POLICY, received=True)
+    assert entered(within)[0] == ("4100", "20", "debit", 5000)
+
+
+@pytest.mark.parametrize(("sku", "key"), [("GIFT-10", "exempt"), ("SHIRT-M", "0")])
+def test_what_is_exempt_is_told_apart_from_what_is_zero_rated(sku: str, key: str) -> None:
+    own = policy(finance={"exempt_skus": ("GIFT-*",)})
+    due = refund(goods_vat_minor=0, tax_rate_bp=0)
+    found = postings.refund_postings(due, goods(sku=sku), own, received=True)
+    assert entered(found)[0][1:] == (key, "debit", 6000)
+
+
+def test_goods_that_never_came_are_lost_out_of_transit() -> None:
+    paid = postings.refund_postings(refund(), goods(), POLICY, received=False)
+    assert isinstance(paid, list)
+    transit = [p for p in paid if p.role == "returned_goods_in_transit"]
+    assert entered(postings.loss_postings("u1", transit, T0, POLICY)) == [
+        ("5211", "", "debit", 1800),
+        ("1010", "", "credit", 1800),
+    ]
+
+
+def test_what_a_return_costs_at_happy_returns_is_entered_where_the_policy_says_so() -> None:
+    own = policy(finance={"logistics_cost_minor": 350})
+    found = postings.stock_postings(moved(), decided(), goods(), T0, own)
+    assert entered(found)[2:] == [("5300", "", "debit", 350), ("2330", "", "credit", 350)]
+
+
+def test_what_is_taken_back_leaves_nothing() -> None:
+    paid = of_refund(refund(), received=False)
+    assert isinstance(paid, list)
+    back = postings.taken_back(paid, "u1:refund~back0", T0)
+    assert postings.imbalance(back) == {}
+    left: dict[str, int] = {}
+    for one in (*paid, *back):
+        left[one.role] = left.get(one.role, 0) + one.amount_minor * (-1) ** (one.side == "debit")
+    assert set(left.values()) == {0}
+
+
+# --- foreign currency -------------------------------------------------------------
+
+
+def abroad(**values: Any) -> Goods:
+    rates = Rates(Fraction(values.pop("sale", "0.86")), Fraction(values.pop("paid", "0.86")))
+    return Goods(line(unit_cost_minor=1800), rates, values.pop("before", (0, 0)), "EUR")
+
+
+def base_lines(result: list[Posting] | Held) -> list[tuple[str, str, int, int | None]]:
+    assert isinstance(result, list), result
+    return [(p.role, p.side, p.amount_minor, p.base_minor) for p in result]
+
+
+def test_a_sale_abroad_is_taken_back_at_its_own_rate() -> None:
+    found = postings.refund_postings(refund(currency="EUR"), abroad(), POLICY, received=True)
+    assert base_lines(found) == [
+        ("sales_returns", "debit", 5000, 4300),
+        ("vat_output", "debit", 1000, 860),
+        ("refund_clearing.shopify_payments", "credit", 6000, 5160),
+    ]
+
+
+def test_the_difference_of_the_rates_stands_in_its_own_role() -> None:
+    goods = abroad(sale="0.86", paid="0.90")
+    found = postings.refund_postings(refund(currency="EUR"), goods, POLICY, received=True)
+    assert base_lines(found)[-2:] == [
+        ("refund_clearing.shopify_payments", "credit", 6000, 5400),
+        ("fx_difference", "debit", 0, 240),
+    ]
+    assert postings.imbalance(found) == {}
+
+
+def test_the_cost_of_what_was_sold_abroad_is_in_the_merchants_currency() -> None:
+    found = postings.refund_postings(refund(currency="EUR"), abroad(), POLICY, received=False)
+    cost = [p for p in found if p.role in {"returned_goods_in_transit", "cogs_returns"}]
+    assert {(p.currency, p.amount_minor, p.base_minor) for p in cost} == {("GBP", 1800, None)}
+
+
+@given(
+    total=st.integers(3, 50_000),
+    quantity=st.integers(1, 9),
+    rate=st.fractions(min_value=Fraction(1, 100), max_value=200, max_denominator=10_000),
+)
+def test_the_parts_of_a_line_abroad_add_up_to_the_line_in_the_merchants_currency_too(
+    total: int, quantity: int, rate: Fraction
+) -> None:
+    vat = total // 6
+    gone = gone_vat = 0
+    sums: dict[str, int] = {}
+    for n in range(quantity):
+        upto = total * (n + 1) // quantity
+        upto_vat = vat * (n + 1) // quantity
+        due = refund(
+            currency="EUR",
+            goods_minor=upto - gone,
+            goods_vat_minor=upto_vat - gone_vat,
+            amount_minor=upto - gone,
+        )
+        known = Goods(line(), Rates(rate, rate), (gone, gone_vat), "EUR")
+        found = postings.refund_postings(due, known, POLICY, received=True)
+        assert isinstance(found, list)
+        assert postings.imbalance(found) == {}
+        for one in found:
+            sums[one.role] = sums.get(one.role, 0) + (one.base_minor or 0)
+        gone, gone_vat = upto, upto_vat
+    assert sums.get("vat_output", 0) == half_up(vat * rate)
+    assert sums.get("sales_returns", 0) == half_up((total - vat) * rate)
+
+
+@pytest.mark.parametrize(
+    ("told", "finance", "sale", "paid"),
+    [
+        ("0.86", {}, "0.86", "0.86"),
+        ("0.86", {"fx_rates": {"EUR": "0.9"}}, "0.86", "0.9"),
+        ("0.86", {"fx_rates": {"EUR": "0.9", "EUR.2026-03": "0.91"}}, "0.86", "0.91"),
+        ("1.25", {"conversion": "divide"}, "0.8", "0.8"),
+        ("", {"fx_vat": "period", "fx_rates": {"EUR": "0.9"}}, "0.9", "0.9"),
+    ],
+)
+def test_which_rates_count(told: str, finance: dict[str, Any], sale: str, paid: str) -> None:
+    found = postings.rates("EUR", told, T0, policy(finance=finance))
+    assert found == Rates(Fraction(sale), Fraction(paid))
+
+
+@pytest.mark.parametrize("finance", [{}, {"fx_vat": "period"}])
+def test_a_rate_that_is_not_known_holds_the_event(finance: dict[str, Any]) -> None:
+    told = "" if not finance else "0.86"
+    found = postings.rates("EUR", told, T0, policy(finance=finance))
+    assert isinstance(found, Held)
+    assert found.exception == "FX_RATE_MISSING"
+
+
+def test_the_merchants_own_currency_needs_no_rate() -> None:
+    assert postings.rates("GBP", "", T0, POLICY) is None

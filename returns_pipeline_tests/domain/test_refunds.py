@@ -15,6 +15,8 @@ from returns_pipeline.domain.model import (
     RefundType,
     Unit,
 )
+from returns_pipeline.domain.money import half_up_div
+from returns_pipeline.domain.refunds import Refunded
 from returns_pipeline_tests.domain import build
 from returns_pipeline_tests.domain.build import ROW, ROW2, T0, line, matched, order, policy
 
@@ -60,12 +62,63 @@ def test_a_line_of_one_unit_is_refunded_whole() -> None:
     assert (found.currency, found.tax_rate_bp, found.effective_at) == ("GBP", 2000, T0)
 
 
+def in_turn(goods: Order, unit_nos: list[int]) -> list[RefundDue]:
+    """The refunds of a line's units, one after the other in this order."""
+    before, found = Refunded(), []
+    for n in unit_nos:
+        one = due(goods=goods, unit_no=n, before=before, carries_order_extras=False)
+        found.append(one)
+        before = Refunded(
+            units=before.units + 1,
+            line=before.line + one.goods_minor,
+            vat=before.vat + one.goods_vat_minor,
+            order=before.order + one.goods_minor,
+        )
+    return found
+
+
 def test_three_units_of_the_worked_line_reverse_exactly_its_vat() -> None:
-    vat = [due(goods=order(SHIRTS), unit_no=n).goods_vat_minor for n in range(3)]
-    goods = [due(goods=order(SHIRTS), unit_no=n).goods_minor for n in range(3)]
-    assert goods == [1999, 1999, 1999]
-    assert sum(vat[:2]) == 667
-    assert (vat[2], sum(vat)) == (333, 1000)
+    found = in_turn(order(SHIRTS), [0, 1, 2])
+    assert [one.goods_minor for one in found] == [1999, 1999, 1999]
+    assert [one.goods_vat_minor for one in found] == [333, 334, 333]
+
+
+@given(
+    total=st.integers(0, 100_000),
+    quantity=st.integers(1, 12),
+    rate=st.sampled_from([0, 500, 1750, 2000, 2500]),
+    chance=st.randoms(use_true_random=False),
+)
+def test_in_whatever_order_units_are_refunded_the_parts_are_the_rounded_whole(
+    total: int, quantity: int, rate: int, chance: Any
+) -> None:
+    assume(not 0 < total < quantity)
+    vat = half_up_div(total * rate, 10_000 + rate)
+    goods = order(line(quantity=quantity, total_minor=total, vat_minor=vat, tax_rate_bp=rate))
+    unit_nos = list(range(quantity))
+    chance.shuffle(unit_nos)
+    given_back = reversed_vat = 0
+    for n, one in enumerate(in_turn(goods, unit_nos), start=1):
+        given_back += one.goods_minor
+        reversed_vat += one.goods_vat_minor
+        assert given_back == half_up_div(total * n, quantity)
+        assert reversed_vat == half_up_div(vat * n, quantity)
+
+
+def test_after_an_amount_a_person_decided_the_vat_still_adds_up_to_the_line() -> None:
+    goods = order(SHIRTS)
+    first = due(goods=goods, amount_minor=500, anyway=True)
+    before = Refunded(units=1, line=500, vat=first.goods_vat_minor, order=500)
+    second = due(goods=goods, before=before)
+    assert second.goods_minor == 1999  # its own share: the first one's shortfall is not its
+    rest = Refunded(
+        units=2,
+        line=500 + 1999,
+        vat=first.goods_vat_minor + second.goods_vat_minor,
+        order=2499,
+    )
+    last = due(goods=goods, before=rest, amount_minor=5997 - 2499, anyway=True)
+    assert first.goods_vat_minor + second.goods_vat_minor + last.goods_vat_minor == 1000
 
 
 @given(
@@ -79,19 +132,15 @@ def test_the_units_of_a_line_sum_to_it_and_none_is_negative(
     assume(not 0 < total < quantity)  # nothing is sold for less than a penny
     vat = total * rate // (10_000 + rate)
     goods = order(line(quantity=quantity, total_minor=total, vat_minor=vat, tax_rate_bp=rate))
-    so_far = 0
-    reversed_vat = 0
-    for n in range(quantity):
-        found = due(goods=goods, unit_no=n, line_refunded_minor=so_far)
-        assert 0 <= found.goods_vat_minor <= found.goods_minor
-        so_far += found.goods_minor
-        reversed_vat += found.goods_vat_minor
-    assert (so_far, reversed_vat) == (total, vat)
+    found = in_turn(goods, list(range(quantity)))
+    assert all(0 <= one.goods_vat_minor <= one.goods_minor for one in found)
+    assert sum(one.goods_minor for one in found) == total
+    assert sum(one.goods_vat_minor for one in found) == vat
 
 
 def test_a_discount_is_in_the_line_and_not_given_back() -> None:
     discounted = order(line(quantity=2, total_minor=9000, vat_minor=1500))  # 2 x 60.00 less 25 %
-    assert [due(goods=discounted, unit_no=n).goods_minor for n in (0, 1)] == [4500, 4500]
+    assert [one.goods_minor for one in in_turn(discounted, [0, 1])] == [4500, 4500]
 
 
 # --- shipping and fee -------------------------------------------------------------
@@ -111,7 +160,8 @@ def test_parts_of_the_postage_reverse_its_vat_exactly() -> None:
     parts = []
     for n in range(3):
         unit = build.received(shipping_refund_minor=100)
-        parts.append(due(unit, goods, shipping_refunded_minor=100 * n).shipping_vat_minor)
+        before = Refunded(shipping=100 * n, shipping_vat=sum(parts))
+        parts.append(due(unit, goods, before=before).shipping_vat_minor)
     assert sum(parts) == 50
     assert max(parts) - min(parts) <= 1
 
@@ -170,23 +220,25 @@ def test_nothing_refunded_where_the_line_was_paid_is_a_mismatch_too() -> None:
 
 
 def test_a_line_is_never_refunded_above_what_it_was_paid() -> None:
-    assert held(line_refunded_minor=1).exception == "REFUND_OVER_CEILING"
+    assert held(before=Refunded(line=1)).exception == "REFUND_OVER_CEILING"
     shirts = order(SHIRTS)
-    assert due(goods=shirts, unit_no=2, line_refunded_minor=3998).goods_minor == 1999
-    assert held(goods=shirts, unit_no=2, line_refunded_minor=3999).code == "REFUND_OVER_CEILING"
+    two = Refunded(units=2, line=3998, vat=667)
+    assert due(goods=shirts, unit_no=2, before=two).goods_minor == 1999
+    more = Refunded(units=2, line=4001, vat=667)
+    assert held(goods=shirts, unit_no=2, before=more).code == "REFUND_OVER_CEILING"
 
 
 def test_an_order_is_never_refunded_above_what_it_was_paid() -> None:
     two = order(line(), line(ROW2, item_number="L2"))  # 120.00 and 4.95 postage
-    assert due(goods=two, order_refunded_minor=6495).amount_minor == 6000
-    assert held(goods=two, order_refunded_minor=6496).exception == "REFUND_OVER_CEILING"
+    assert due(goods=two, before=Refunded(order=6495)).amount_minor == 6000
+    assert held(goods=two, before=Refunded(order=6496)).exception == "REFUND_OVER_CEILING"
 
 
 def test_goods_and_shipping_together_stay_under_what_the_order_was_paid() -> None:
     two = order(line(), line(ROW2, item_number="L2"))
     unit = build.received(shipping_refund_minor=495)
-    assert due(unit, two, order_refunded_minor=6000).amount_minor == 6495
-    assert held(unit, two, order_refunded_minor=6001).exception == "REFUND_OVER_CEILING"
+    assert due(unit, two, before=Refunded(order=6000)).amount_minor == 6495
+    assert held(unit, two, before=Refunded(order=6001)).exception == "REFUND_OVER_CEILING"
 
 
 def test_shipping_is_never_refunded_above_the_postage() -> None:
@@ -194,8 +246,8 @@ def test_shipping_is_never_refunded_above_the_postage() -> None:
     above = build.received(shipping_refund_minor=496)
     assert held(above).exception == "REFUND_OVER_CEILING"
     shared = build.received(shipping_refund_minor=300)
-    assert held(shared, shipping_refunded_minor=200).exception == "REFUND_OVER_CEILING"
-    assert due(shared, shipping_refunded_minor=195).shipping_minor == 300
+    assert held(shared, before=Refunded(shipping=200)).exception == "REFUND_OVER_CEILING"
+    assert due(shared, before=Refunded(shipping=195)).shipping_minor == 300
 
 
 def test_shipping_of_an_order_without_postage_is_above_its_ceiling() -> None:
@@ -210,6 +262,18 @@ def test_shipping_of_an_order_without_postage_is_above_its_ceiling() -> None:
 @pytest.mark.parametrize("vat", [-1, 6001])
 def test_a_tax_that_cannot_be_is_a_task(vat: int) -> None:
     assert held(goods=order(line(vat_minor=vat))).exception == "VAT_RATE_UNKNOWN"
+
+
+@pytest.mark.parametrize(("vat", "rate"), [(0, 2000), (1000, 0), (1000, 500)])
+def test_a_rate_that_does_not_explain_the_lines_tax_is_a_task(vat: int, rate: int) -> None:
+    found = held(goods=order(line(vat_minor=vat, tax_rate_bp=rate)))
+    assert found.exception == "VAT_RATE_UNKNOWN"
+
+
+def test_a_rate_the_books_do_not_know_is_a_task() -> None:
+    known = policy(finance={"vat_rates": ("0", "5")})
+    assert held(policy=known).exception == "VAT_RATE_UNKNOWN"
+    assert due(policy=policy(finance={"vat_rates": ("0", "20")})).amount_minor == 6000
 
 
 def test_a_postage_tax_that_cannot_be_is_a_task() -> None:

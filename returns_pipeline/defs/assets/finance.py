@@ -12,7 +12,7 @@ from returns_pipeline.defs import metadata
 from returns_pipeline.defs.assets.build import FINANCE, Told, step_assets
 from returns_pipeline.defs.partitions import business_days, days_of
 from returns_pipeline.defs.resources import LINNWORKS_POOL, TABLES_POOL, Pipeline
-from returns_pipeline.steps import account, act, closing, decide, money
+from returns_pipeline.steps import account, act, batching, closing, decide, money
 from returns_pipeline.steps.figures import Breakdown, of_open_units
 from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import tables as t
@@ -96,6 +96,9 @@ postings = step_assets(
 
 # --- the day ----------------------------------------------------------------------
 
+FORCED = "returns_pipeline/force"
+"""The run's tag with the reason for sealing a day whose sources were not read to its end."""
+
 BATCHES = Told(
     name="batches",
     description=(
@@ -168,7 +171,7 @@ def batches(context: dg.AssetExecutionContext, pipeline: Pipeline) -> None:
     """Seal each day; where one of them is not over, none."""
 
     def seal(rt: Runtime, day: date) -> Mapping[str, Any]:
-        result = money.seal(rt, day)
+        result = money.seal(rt, day, lag=lag, force=force)
         context.log.info(result.message)
         return {
             **metadata.counts({"sealed": len(result.sealed), "already": len(result.already)}),
@@ -179,6 +182,7 @@ def batches(context: dg.AssetExecutionContext, pipeline: Pipeline) -> None:
     # A person may close a day as soon as it is over; the schedule gives its sources the
     # time the policy grants them.
     by_schedule = "dagster/schedule_name" in context.run.tags
+    force = context.run.tags.get(FORCED, "")
     with pipeline.step(context) as rt:
         lag = rt.policy.finance.close_lag if by_schedule else timedelta()
         for day in days_of(list(context.partition_keys)):
@@ -236,7 +240,7 @@ def batch_refunds(context: dg.AssetExecutionContext, pipeline: Pipeline) -> None
 
 def _refunds_of_day(rt: Runtime, day: date) -> Mapping[str, Any]:
     with reading(rt.engine) as connection:
-        ids = sa.select(t.batches.c.batch_id).where(t.batches.c.business_date == day)
+        ids = sa.select(t.batches.c.batch_id).where(t.batches.c.origin_date == day)
         by_state = Breakdown(
             "refunds by state",
             t.refunds_due,
@@ -259,7 +263,7 @@ def journal_files(context: dg.AssetExecutionContext, pipeline: Pipeline) -> None
     def write(rt: Runtime, day: date) -> Mapping[str, Any]:
         folder = closing.journal_folder(rt.settings)
         files = money.journal(rt, day, folder)
-        done = money.mark_posted(rt, day)
+        done = {"exported": batching.mark_exported(rt, day), **money.mark_posted(rt, day)}
         return {
             **metadata.counts({"files": len(files), **done}),
             "folder": dg.MetadataValue.path(str(folder)),

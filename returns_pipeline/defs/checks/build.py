@@ -148,7 +148,7 @@ def _schema_result(
 def _current(connection: sa.Connection, table: sa.Table, days: Sequence[date]) -> Any:
     """The rows a step may have written just now, a few thousand at most."""
     if table is t.batches and days:
-        return frames.read(connection, table, where=t.batches.c.business_date.in_(days))
+        return frames.read(connection, table, where=t.batches.c.origin_date.in_(days))
     if table is t.return_items:
         # A unit that changes is open again, however old its row is.
         return frames.read(connection, table, where=t.return_items.c.is_open, limit=_ROWS)
