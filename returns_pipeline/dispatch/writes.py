@@ -166,13 +166,14 @@ class Action(Write):
         """Whether this very run made it, a moment ago, and has not tried to action it yet.
 
         Our own record proves it: the answer that confirmed it, not a reading back and not an
-        adoption, and the claim of its action.
+        adoption, and the claim of its action. The moment counts from when its request left.
         """
         if intent.attempt > 1:
             return False
         made, claimed = t.attempts.alias("made").c, t.attempts.alias("claimed").c
-        query = sa.select(made.at, claimed.at).where(
-            made.intent_key == intent.depends_on,
+        query = sa.select(t.intents.c.sent_at, claimed.at).where(
+            t.intents.c.intent_key == intent.depends_on,
+            made.intent_key == t.intents.c.intent_key,
             made.step == "confirmed",
             claimed.intent_key == intent.intent_key,
             claimed.step == "claimed",
@@ -180,8 +181,8 @@ class Action(Write):
         )
         with reading(self.engine) as connection:
             return any(
-                timedelta() <= began - done < _NOBODY_YET
-                for done, began in connection.execute(query)
+                timedelta() <= began - left < _NOBODY_YET
+                for left, began in connection.execute(query)
             )
 
     @abstractmethod

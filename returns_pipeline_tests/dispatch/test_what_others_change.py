@@ -86,6 +86,27 @@ def test_an_action_that_comes_a_minute_after_its_booking_looks_first(
     assert account.state_of("unit-0001").state == "posted"
 
 
+def test_an_action_whose_booking_was_answered_slowly_looks_first(
+    make_account: Callable[..., Account], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = make_account(second_action="posts_again")
+    account.decide()
+    book = account.linnworks.create_rma_booking
+
+    def slowly(*args: Any, **more: Any) -> Any:
+        made = book(*args, **more)
+        account.staff(action="action_rma", header_id=made.header_id)
+        account.wait(timedelta(minutes=2))
+        return made
+
+    monkeypatch.setattr(account.linnworks, "create_rma_booking", slowly)
+
+    account.restock()
+
+    assert len(account.books()["moved"]) == 1
+    assert account.state_of("unit-0001").state == "posted"
+
+
 def test_money_is_sent_in_another_run_only_after_a_look(
     make_account: Callable[..., Account],
 ) -> None:
