@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import typer
 
-from returns_pipeline.cli import alerts, database, queue
+from returns_pipeline.cli import alerts, database, queue, users
 from returns_pipeline.cli.demo import demo
+from returns_pipeline.cli.exports import export, month_end
 from returns_pipeline.cli.reports import explain, report
 from returns_pipeline.cli.vendors import sandbox, ui
+from returns_pipeline.cli.web import web
 from returns_pipeline.cli.work import close_day, reconcile, sync
 
 app = typer.Typer(
@@ -23,9 +25,13 @@ app.command()(demo)
 app.command()(sync)
 app.command("close-day")(close_day)
 app.command()(reconcile)
+app.command()(export)
+app.command("month-end")(month_end)
 app.command()(report)
 app.command()(explain)
 app.add_typer(queue.app, name="exceptions")
+app.command()(web)
+app.add_typer(users.app, name="users")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(database.app, name="db")
 app.command()(sandbox)

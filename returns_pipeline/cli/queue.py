@@ -74,7 +74,7 @@ def list_(
         from returns_pipeline.steps import queue
 
         wanted = queue.Wanted(
-            owner=_owner(owner) or "",
+            owner=owner_named(owner) if owner else "",
             code=code or "",
             severity=_severity(severity),
             assignee=assignee or "",
@@ -188,8 +188,7 @@ def assign(
     with _acting(key, by, as_json) as (act, queue):
         from returns_pipeline.domain.model import Owner
 
-        named = _owner(owner)
-        act(queue.assign, to=to, owner=Owner(named) if named else None)
+        act(queue.assign, to=to, owner=Owner(owner_named(owner)) if owner else None)
 
 
 @app.command()
@@ -328,25 +327,29 @@ def _acting(key: str, by: str | None, as_json: bool) -> Iterator[tuple[Any, Any]
 def _person(by: str | None) -> Person:
     from returns_pipeline.steps.queue import Person
 
-    name = (by or "").strip() or _login()
+    name = (by or "").strip() or login()
     if not name:
         msg = "say who does it: --by NAME"
         raise Usage(msg)
     return Person(name)
 
 
-def _login() -> str:
+def login() -> str:
+    """The name of whoever is logged in to this machine; "" where it cannot be told."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):
         return ""
 
 
-def _owner(text: str | None) -> str | None:
+def owner_named(text: str) -> str:
+    """CX, Operations or Finance, in whatever case it was written.
+
+    Raises:
+        Usage: When it is none of them.
+    """
     from returns_pipeline.domain.model import Owner
 
-    if text is None:
-        return None
     known: Mapping[str, str] = {one.value.casefold(): one.value for one in Owner}
     if text.strip().casefold() not in known:
         msg = f"{text!r} is no owner: it is CX, Operations or Finance"

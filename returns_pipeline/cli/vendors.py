@@ -63,7 +63,7 @@ def sandbox(
         except OSError as error:
             msg = f"a port of {ports[0]} and {ports[1]} cannot be used: {error.strerror}"
             raise Usage(msg) from None
-        stop = _stopping()
+        stop = stopping()
         variables = served.environ()
         if as_json:
             emit({"environ": variables, "starts_at": begins.isoformat()})
@@ -97,7 +97,7 @@ def _instants(starts: str | None, now: str | None, days: int) -> tuple[datetime,
     return begins, stands
 
 
-def _stopping() -> threading.Event:
+def stopping() -> threading.Event:
     """An event that Ctrl-C, a polite kill and a closed terminal set."""
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -151,7 +151,7 @@ def _dagster_dev(port: int, home: Path) -> None:
     command = [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(port)]
     # A group of its own: a Ctrl-C reaches this process alone, which then stops the other.
     child = subprocess.Popen(command, cwd=PROJECT, start_new_session=True)  # noqa: S603
-    stop = _stopping()
+    stop = stopping()
     while not stop.is_set() and child.poll() is None:
         stop.wait(0.5)
     if child.poll() is not None and not stop.is_set():

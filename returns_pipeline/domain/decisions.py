@@ -255,6 +255,10 @@ class NotAllowed(ValueError):  # noqa: N818 (it says what is so)
     """The decision cannot be taken as it was entered; the message says why and what can."""
 
 
+class NotYours(NotAllowed):
+    """It is another owner's to decide or to work on."""
+
+
 def require_role(kind: Kind, owner: Owner, roles: Collection[Owner] | None) -> None:
     """Refuse a decision that is another owner's.
 
@@ -264,13 +268,13 @@ def require_role(kind: Kind, owner: Owner, roles: Collection[Owner] | None) -> N
         roles: Of the person; ``None``: whoever holds the terminal.
 
     Raises:
-        NotAllowed: Naming who may.
+        NotYours: Naming who may.
     """
     may = KINDS[kind].owners or (owner,)
     if roles is not None and not set(may) & set(roles):
         who = " or ".join(may)
         msg = f"{KINDS[kind].title!r} is decided by {who}: hand the task over to {may[-1]}"
-        raise NotAllowed(msg)
+        raise NotYours(msg)
 
 
 def line(

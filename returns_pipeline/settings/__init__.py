@@ -33,6 +33,7 @@ __all__ = [
     "Mode",
     "Settings",
     "SettingsError",
+    "WebSettings",
     "database_url",
     "default_database_url",
     "is_loopback",
@@ -96,6 +97,14 @@ class AlertSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class WebSettings:
+    """Where people reach the page of exceptions, and what signs its sessions; "": not set."""
+
+    url: str = ""
+    secret: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything the program is told from outside."""
 
@@ -109,6 +118,7 @@ class Settings:
     linnworks: LinnworksSettings | None
     alerts: AlertSettings
     webhook_secret: str | None = field(default=None, repr=False)
+    web: WebSettings = WebSettings()
 
     def clock(self) -> datetime:
         """The program's clock: ``RETURNS_NOW`` where set, else the time of day, UTC."""
@@ -159,6 +169,7 @@ def load(environ: Mapping[str, str] | None = None, *, vendors: bool = True) -> S
     happy_returns = _happy_returns(env, required=vendors)
     linnworks = _linnworks(env, required=vendors)
     alerts = _alerts(env)
+    web = _web(env)
     if mode is Mode.LIVE and now is not None and not _only_this_machine(env):
         env.wrong(
             "RETURNS_NOW",
@@ -178,6 +189,7 @@ def load(environ: Mapping[str, str] | None = None, *, vendors: bool = True) -> S
         linnworks=linnworks,
         alerts=alerts,
         webhook_secret=env.text("HAPPY_RETURNS_WEBHOOK_SECRET") or None,
+        web=web,
     )
 
 
@@ -246,6 +258,13 @@ def _alerts(env: _Environment) -> AlertSettings:
         smtp_url=smtp or None,
         email_to=to or None,
     )
+
+
+def _web(env: _Environment) -> WebSettings:
+    secret = env.text("RETURNS_WEB_SECRET")
+    if secret and len(secret) < 32:
+        env.wrong("RETURNS_WEB_SECRET", "at least 32 characters, made by chance; or leave it unset")
+    return WebSettings(url=env.url("RETURNS_WEB_URL"), secret=secret)
 
 
 class _Environment:

@@ -314,6 +314,27 @@ def in_words(kind: Kind, arguments: Mapping[str, Any]) -> str:
     return ""
 
 
+def hindrance(engine: sa.Engine, task: Task, kind: Kind, policy: Policy) -> str:
+    """Why a kind cannot be decided about a task, as far as that is known without answers."""
+    entry = KINDS[kind]
+    if (
+        kind is Kind.ACCEPT
+        or len(task.unit_keys) > 1
+        or (entry.needs and kind is not Kind.HAPPENED)
+    ):
+        return ""
+    answers = dict.fromkeys(entry.needs, "0")
+    with reading(engine) as connection:
+        try:
+            if entry.about is About.WRITE:
+                _stopped(connection, task, {})
+            elif kind is not Kind.REFUND:
+                checked(connection, task, kind, answers, policy)
+        except NotAllowed as error:
+            return str(error)
+    return ""
+
+
 # --- what a form offers -----------------------------------------------------------
 
 

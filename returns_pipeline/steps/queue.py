@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from returns_pipeline.domain import decisions as rules
 from returns_pipeline.domain import exceptions as catalogue
-from returns_pipeline.domain.decisions import Kind, NotAllowed
+from returns_pipeline.domain.decisions import Kind, NotAllowed, NotYours
 from returns_pipeline.domain.model import ExceptionRaised, Owner, Severity
 from returns_pipeline.domain.policy import Policy
 from returns_pipeline.steps import deciding
@@ -465,7 +465,7 @@ def _may_act(task: Task, by: Person) -> None:
     if not task.is_open:
         raise NotAllowed(_closed(task))
     if by.roles is not None and task.owner not in by.roles:
-        raise NotAllowed(f"it is {task.owner}'s, and you act for {', '.join(by.roles) or 'nobody'}")
+        raise NotYours(f"it is {task.owner}'s, and you act for {', '.join(by.roles) or 'nobody'}")
 
 
 def _closed(task: Task) -> str:
