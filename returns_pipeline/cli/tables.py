@@ -265,6 +265,34 @@ def closed(day: Mapping[str, Any]) -> RenderableType:
     return made
 
 
+def books(found: Mapping[str, Any]) -> RenderableType:
+    """A period's verdicts, and what is open at its end."""
+    grid = Table.grid(padding=(0, 2))
+    for check in found["checks"]:
+        style, sign = _LIGHTS[check["state"]]
+        grid.add_row(Text(sign, style), Text(check["name"], "bold"), Text(check["says"]))
+    rows = (
+        (
+            row["account"],
+            row["role"].replace("_", " ").replace(".", ": "),
+            row["items"],
+            amount_text(row["ledger_minor"], row["currency"]),
+            amount_text(row["difference_minor"], row["currency"]),
+        )
+        for row in found["balances"]
+    )
+    made = table(
+        f"{found['period']}: open at its end",
+        "account",
+        "what",
+        "items",
+        "balance",
+        "difference",
+        numbers=["items", "balance", "difference"],
+    )
+    return Group(grid, Text(), _filled(made, rows))
+
+
 def batch(line: Mapping[str, Any]) -> RenderableType:
     """The batch lines a story was asked for."""
     return _filled(

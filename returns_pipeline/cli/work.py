@@ -48,18 +48,40 @@ def run(job: str, what: str, partition_key: str | None = None) -> LaunchResult:
         SettingsError: When the run found that they cannot be used.
         KeyboardInterrupt: When it was interrupted; its run says so.
     """
+    result = launched(job, what, partition_key=partition_key)
+    if not result.success:
+        raise failure(what, result)
+    return result
+
+
+def launched(
+    job: str,
+    what: str,
+    *,
+    partition_key: str | None = None,
+    config: Mapping[str, Any] | None = None,
+) -> LaunchResult:
+    """Launch a job and wait for it, however it ends.
+
+    Raises:
+        SettingsError: When the run found that they cannot be used.
+        KeyboardInterrupt: When it was interrupted; its run says so.
+    """
     with progress(what) as report:
         report("starting Dagster")
         from returns_pipeline.defs.launch import launch
 
-        result = launch(job, partition_key=partition_key, progress=report)
-    if result.success:
-        return result
+        result = launch(job, partition_key=partition_key, config=config, progress=report)
     if result.wrong_settings:
         raise SettingsError([result.error or "the settings cannot be used"])
+    return result
+
+
+def failure(what: str, result: LaunchResult) -> WorkFailed:
+    """Why a run failed and where to look."""
     where = f"see the run {result.run_id} in the Dagster UI (`dagster dev`, then Runs)"
     step = f" at {result.failed_step}" if result.failed_step else ""
-    raise WorkFailed(
+    return WorkFailed(
         f"{what}{step}: {result.error}\n{where}",
         run_id=result.run_id,
         failed_step=result.failed_step,

@@ -76,4 +76,33 @@ refresh_exceptions = dg.define_asset_job(
     executor_def=dg.in_process_executor,
 )
 
-JOBS = (sync_returns, close_business_day, reconcile_returns, refresh_exceptions)
+export_journals = dg.define_asset_job(
+    "export_journals",
+    selection=dg.AssetSelection.assets("ledger_files"),
+    description=(
+        "Files for the accounting program, of a day, a month or one batch: say which, and for "
+        "which program, in the launchpad."
+    ),
+    tags=_NOT_AGAIN,
+    executor_def=dg.in_process_executor,
+)
+
+close_month = dg.define_asset_job(
+    "close_month",
+    selection=dg.AssetSelection.assets("month_end_pack"),
+    description=(
+        "The month-end pack: batch register, VAT summary, open balances with their items, late "
+        "arrivals, sign-off. Reads what is sealed; seals and pays nothing."
+    ),
+    tags=_NOT_AGAIN,
+    executor_def=dg.in_process_executor,
+)
+
+JOBS = (
+    sync_returns,
+    close_business_day,
+    reconcile_returns,
+    refresh_exceptions,
+    export_journals,
+    close_month,
+)

@@ -20,7 +20,7 @@ from dagster import DagsterEvent, DagsterEventType, DagsterInstance
 
 from returns_pipeline.defs import home, recovery
 from returns_pipeline.defs.assembly import assembled
-from returns_pipeline.defs.metadata import CALLS
+from returns_pipeline.defs.metadata import CALLS, DOCUMENT
 from returns_pipeline.defs.partitions import loaded_as_of
 from returns_pipeline.defs.resources import INTERRUPTED, TELLING, Listener, listener
 from returns_pipeline.steps.invariants import every_disposition_has_a_location
@@ -53,6 +53,7 @@ class LaunchResult:
         run_id: Of the run in Dagster.
         success: Whether every step succeeded and no blocking check failed.
         counts: Each asset's counts, as its step gave them.
+        documents: What an asset has to tell a command beside them, as plain values.
         calls: Vendor calls by method, over the whole run.
         failed_checks: Checks that did not hold, those that only warn included.
         failed_step: Where it failed.
@@ -66,6 +67,7 @@ class LaunchResult:
     run_id: str
     success: bool
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    documents: Mapping[str, Any] = field(default_factory=dict)
     calls: Mapping[str, int] = field(default_factory=dict)
     failed_checks: tuple[FailedCheck, ...] = ()
     failed_step: str | None = None
@@ -87,6 +89,7 @@ def launch(
     job_name: str,
     *,
     partition_key: str | None = None,
+    config: Mapping[str, Any] | None = None,
     instance: DagsterInstance | None = None,
     raise_on_error: bool = False,
     progress: Listener | None = None,
@@ -96,6 +99,7 @@ def launch(
     Args:
         job_name: ``sync_returns``, ``close_business_day`` or ``reconcile_returns``.
         partition_key: The business day of ``close_business_day``, ``YYYY-MM-DD``.
+        config: Of the assets that take some, by their name.
         instance: Where the run is recorded; that of ``DAGSTER_HOME`` when not given.
         raise_on_error: Whether a step's error is raised instead of told.
         progress: Hears every line of progress.
@@ -108,6 +112,7 @@ def launch(
             return launch(
                 job_name,
                 partition_key=partition_key,
+                config=config,
                 instance=own,
                 raise_on_error=raise_on_error,
                 progress=progress,
@@ -125,7 +130,10 @@ def launch(
         ):
             done = job.execute_in_process(
                 run_id=run_id,
-                run_config=_QUIET,
+                run_config={
+                    **_QUIET,
+                    "ops": {name: {"config": dict(own)} for name, own in (config or {}).items()},
+                },
                 instance=instance,
                 partition_key=partition_key,
                 raise_on_error=raise_on_error,
@@ -165,18 +173,23 @@ def _watching(instance: DagsterInstance) -> Iterator[None]:
 
 def _result(job: str, run_id: str, success: bool, events: Sequence[DagsterEvent]) -> LaunchResult:  # noqa: FBT001
     counts: dict[str, dict[str, int]] = defaultdict(dict)
+    documents: dict[str, Any] = {}
     calls: dict[str, int] = defaultdict(int)
     checks: list[FailedCheck] = []
     failed_step = error = error_class = None
     for event in events:
         if event.event_type is DagsterEventType.ASSET_MATERIALIZATION:
             _count(event, counts, calls)
+            made = event.step_materialization_data.materialization
+            told = made.metadata.get(DOCUMENT)
+            if isinstance(told, dg.JsonMetadataValue):
+                documents[made.asset_key.to_user_string()] = told.data
         elif event.event_type is DagsterEventType.ASSET_CHECK_EVALUATION:
-            told = event.asset_check_evaluation_data
-            if not told.passed:
-                asset = told.asset_key.to_user_string()
-                severity, message = told.severity.value, told.description or ""
-                checks.append(FailedCheck(asset, told.check_name, severity, message))
+            found = event.asset_check_evaluation_data
+            if not found.passed:
+                asset = found.asset_key.to_user_string()
+                severity, message = found.severity.value, found.description or ""
+                checks.append(FailedCheck(asset, found.check_name, severity, message))
         elif event.event_type is DagsterEventType.STEP_FAILURE and failed_step is None:
             failed_step = event.step_key
             error, error_class = _why(event, checks)
@@ -187,6 +200,7 @@ def _result(job: str, run_id: str, success: bool, events: Sequence[DagsterEvent]
         run_id=run_id,
         success=success,
         counts={name: dict(found) for name, found in counts.items()},
+        documents=documents,
         calls=dict(sorted(calls.items())),
         failed_checks=tuple(checks),
         failed_step=failed_step,

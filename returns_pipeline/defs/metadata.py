@@ -19,6 +19,8 @@ from returns_pipeline.storage import frames
 
 Metadata = dict[str, Any]
 CALLS = "vendor_calls"
+DOCUMENT = "document"
+"""What a command prints of the run, as plain values."""
 _SHOWN = 50
 
 

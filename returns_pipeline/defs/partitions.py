@@ -31,6 +31,10 @@ POLICY = declared_policy()
 ZONE = POLICY.merchant.time_zone
 
 business_days = dg.DailyPartitionsDefinition(start_date=FIRST_DAY.isoformat(), timezone=ZONE)
+# The month that runs is among them: its books can be looked at before it ends.
+business_months = dg.MonthlyPartitionsDefinition(
+    start_date=FIRST_DAY.isoformat(), timezone=ZONE, end_offset=1
+)
 
 
 def days_of(keys: list[str]) -> tuple[date, ...]:

@@ -23,6 +23,7 @@ from returns_pipeline.settings import SettingsError
 from returns_pipeline.steps.batching import NotThere, WrongState
 from returns_pipeline.steps.closing import DayNotOver
 from returns_pipeline.steps.corrections import CannotReverse
+from returns_pipeline.steps.exporting import NotAsked, TargetsRefused
 from returns_pipeline.steps.money import BatchBreaker, DayIncomplete
 from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage.engine import DatabaseUnusable
@@ -44,6 +45,8 @@ TELLING = (
     NotThere,
     WrongState,
     CannotReverse,
+    NotAsked,
+    TargetsRefused,
     BreakerOpen,
     CredentialsRevoked,
     ContractBroken,
@@ -117,8 +120,12 @@ class Pipeline(dg.ConfigurableResource[Any]):
                 self._runtime = None
 
     @contextmanager
-    def step(self, context: Any) -> Iterator[Runtime]:
+    def step(self, context: Any, *, vendors: bool = True) -> Iterator[Runtime]:
         """The run's ``Runtime``, its progress going to the log of this step.
+
+        Args:
+            context: Of the step.
+            vendors: Whether the run speaks to vendors, so that their settings must be there.
 
         Raises:
             Failure: Not retried, with the text of an error that a person has to act on.
@@ -128,7 +135,7 @@ class Pipeline(dg.ConfigurableResource[Any]):
         progress = _Progress(context.log)
         try:
             if self._runtime is None:
-                self._runtime = Runtime(settings.load(), run_id=context.run.run_id)
+                self._runtime = Runtime(settings.load(vendors=vendors), run_id=context.run.run_id)
             self._runtime.progress = progress
             yield self._runtime
         except TELLING as error:

@@ -7,6 +7,7 @@ a sheet a table, each frozen, filtered and named. The same books give the same b
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -62,13 +63,11 @@ def finance_book(books: Books) -> bytes:
     book = new_book(books.ends_at)
     zone = ZoneInfo(books.time_zone)
     summary = first_sheet(book, "Summary")
-    if not books.is_day:
-        _days(book, books, zone)
-    for title, name, columns, rows in _sheets(books):
-        sheet = book.create_sheet(title)
-        table(sheet, columns, rows, zone, name)
-        if name == "open_items":
-            _mark_age(sheet, columns, len(rows))
+    for one in tables(books):
+        sheet = book.create_sheet(one.title)
+        table(sheet, one.columns, one.rows, zone, one.name)
+        if one.name == "open_items":
+            _mark_age(sheet, one.columns, len(one.rows))
     _Summary(summary, books, zone).write(book)
     return book_bytes(book)
 
@@ -282,15 +281,43 @@ def _bars(title: str) -> BarChart:
 # --- the tables -------------------------------------------------------------------
 
 
-def _days(book: Workbook, books: Books, zone: ZoneInfo) -> None:
-    columns = (
+@dataclass(frozen=True, slots=True)
+class BookTable:
+    """A table of the books: a sheet of the workbook, a file of the month-end pack."""
+
+    title: str
+    name: str
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Any]]
+
+
+def tables(books: Books) -> tuple[BookTable, ...]:
+    """Every table of the books, empty ones too; the days only of a month."""
+    days = BookTable("Days", "days", _day_columns(books), _days(books))
+    return (
+        *(() if books.is_day else (days,)),
+        BookTable("Batches", "batches", _BATCHES, _batches(books)),
+        BookTable("Lines", "lines", _line_columns(books), _lines(books)),
+        BookTable("VAT", "vat", _vat_columns(books), _vat(books)),
+        BookTable("Units", "units", _UNITS, _units(books)),
+        BookTable("Open items", "open_items", _OPEN, _open(books)),
+        BookTable("Late arrivals", "late_arrivals", _LATE, _late(books)),
+        BookTable("Boundary", "boundary", _BOUNDARY, _boundary(books)),
+    )
+
+
+def _day_columns(books: Books) -> tuple[Column, ...]:
+    return (
         Column("Day", DATE),
         Column("Closed"),
         Column("Batches", COUNT),
         Column("Units", COUNT),
         *(Column(f"Refunds {currency}", MONEY, told=True) for currency in books.currencies),
     )
-    rows = [
+
+
+def _days(books: Books) -> list[tuple[Any, ...]]:
+    return [
         (
             day.day,
             "yes" if day.is_closed else "no",
@@ -299,22 +326,6 @@ def _days(book: Workbook, books: Books, zone: ZoneInfo) -> None:
             *((day.refunds.get(currency, 0), currency) for currency in books.currencies),
         )
         for day in books.days
-    ]
-    table(book.create_sheet("Days"), columns, rows, zone, "days")
-
-
-Sheet = tuple[str, str, Sequence[Column], Sequence[Sequence[Any]]]
-
-
-def _sheets(books: Books) -> list[Sheet]:
-    return [
-        ("Batches", "batches", _BATCHES, _batches(books)),
-        ("Lines", "lines", _line_columns(books), _lines(books)),
-        ("VAT", "vat", _vat_columns(books), _vat(books)),
-        ("Units", "units", _UNITS, _units(books)),
-        ("Open items", "open_items", _OPEN, _open(books)),
-        ("Late arrivals", "late", _LATE, _late(books)),
-        ("Boundary", "boundary", _BOUNDARY, _boundary(books)),
     ]
 
 

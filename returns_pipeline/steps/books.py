@@ -31,6 +31,7 @@ from returns_pipeline.reporting.books import (
     VatRow,
     balances,
 )
+from returns_pipeline.steps import periods
 from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.engine import reading
@@ -58,12 +59,13 @@ def day(of: date) -> Period:
     return Period(of, of)
 
 
-def month(text: str) -> Period | None:
-    """A month written ``2026-03``; ``None`` where it is none."""
-    try:
-        first = date.fromisoformat(f"{text}-01")
-    except ValueError:
-        return None
+def month(of: str) -> Period:
+    """A month, ``2026-03``.
+
+    Raises:
+        NoPeriod: When the text names none.
+    """
+    first = date.fromisoformat(f"{periods.month(of)}-01")
     return Period(first, first.replace(day=calendar.monthrange(first.year, first.month)[1]))
 
 
@@ -471,14 +473,7 @@ class _Reader:
     # --- what is not finished -------------------------------------------------------
 
     def _is_locked(self) -> bool:
-        locks = t.period_locks.c
-        query = (
-            sa.select(locks.is_locked)
-            .where(locks.period == f"{self.period.first:%Y-%m}")
-            .order_by(locks.id.desc())
-            .limit(1)
-        )
-        return bool(self.connection.execute(query).scalar_one_or_none())
+        return periods.month_of(self.period.first) in periods.locked_months(self.connection)
 
     def _unsealed(self) -> dict[str, int]:
         query = (

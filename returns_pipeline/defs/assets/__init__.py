@@ -8,6 +8,7 @@ from returns_pipeline.defs.assets import (
     capture,
     control,
     exchanges,
+    exports,
     finance,
     inventory,
     matching,
@@ -23,5 +24,6 @@ ASSETS = (
     *inventory.ASSETS,
     *exchanges.ASSETS,
     *finance.ASSETS,
+    *exports.ASSETS,
     *control.ASSETS,
 )

@@ -46,7 +46,8 @@ class Line:
     @property
     def words(self) -> str:
         """The line as a person reads it: ``Refund clearing: paypal, 3 units``."""
-        text = self.role.replace(".", ": ").replace("_", " ").capitalize()
+        text = self.role.replace(".", ": ").replace("_", " ")
+        text = text.replace("vat", "VAT") if self.is_vat else text.capitalize()
         rate = f" {self.tax_key}%" if self.tax_key[:1].isdigit() else ""
         units = f"{len(self.units)} unit{'' if len(self.units) == 1 else 's'}"
         return f"{text}{rate}, {units}"
