@@ -158,15 +158,15 @@ def refund_due(
         amount_minor=goods + shipping - fee,
         tax_rate_bp=line.tax_rate_bp,
         tender=unit.refund_type or RefundType.REFUND,
-        gateway=gateway(order, policy),
+        gateway=gateway(order.payment_method, policy),
         effective_at=cleared.at,
     )
 
 
-def gateway(order: Order, policy: Policy) -> str:
-    """The gateway that carries the order's money back."""
+def gateway(payment_method: str, policy: Policy) -> str:
+    """The gateway that carries money back that was paid by this method."""
     gateways = policy.refunds.gateways
-    return gateways.get(fold(order.payment_method)) or gateways.get("*", "")
+    return gateways.get(fold(payment_method)) or gateways.get("*", "")
 
 
 def _goods(line: OrderLine, before: Refunded, amount_minor: int | None) -> tuple[int, int]:

@@ -11,6 +11,7 @@ import json
 import re
 import tomllib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from importlib import resources
 from pathlib import Path
@@ -128,6 +129,20 @@ def policy_hash(document: Mapping[str, Any]) -> str:
 def policy_body(document: Mapping[str, Any]) -> str:
     """The policy's canonical form."""
     return json.dumps(document, sort_keys=True, separators=(",", ":"), default=str)
+
+
+def kept_policy(body: str, hash_: str) -> Policy:
+    """A policy of before, from its canonical form; keys it did not have are the packaged ones.
+
+    Raises:
+        ValueError: When it cannot be read by this program any more.
+    """
+    problems: list[str] = []
+    policy = parse_policy(_overlay(packaged_policy(), json.loads(body)), problems)
+    if policy is None:
+        msg = f"the policy {hash_[:12]} cannot be read any more: {'; '.join(problems)}"
+        raise ValueError(msg)
+    return replace(policy, hash=hash_, body=body)
 
 
 def parse_policy(

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from returns_pipeline.domain import consolidation
 from returns_pipeline.domain import postings as posting_rules
+from returns_pipeline.domain import refunds as refund_rules
 from returns_pipeline.domain.consolidation import Batch
 from returns_pipeline.domain.model import Held, Posting
 from returns_pipeline.domain.policy import Policy
@@ -234,8 +235,10 @@ class _Anew:
         books = str(rows[0].entity)
         result: list[Posting] | Held
         if root in self.refunds:
+            row = self.refunds[root]
+            paid_by = self.ledger.orders[row["order_id"]].payment_method
             result, books = self.ledger.refund(
-                self.refunds[root],
+                {**row, "gateway": refund_rules.gateway(paid_by, self.policy)},
                 at=rows[0].occurred_at,
                 key=anew,
                 received=not any(row.role == IN_TRANSIT for row in rows),

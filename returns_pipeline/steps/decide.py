@@ -41,6 +41,7 @@ from returns_pipeline.domain.model import (
     StockEffect,
     Unit,
 )
+from returns_pipeline.domain.policy import Policy
 from returns_pipeline.steps import carry_out
 from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import decisions, records
@@ -321,11 +322,7 @@ class _Work:
     def chosen_for(self, unit: Unit) -> Disposition | None:
         """The condition a person decided, while the source has not told of another since."""
         decision = self.chosen.get(unit.unit_key)
-        if decision is None or decision.kind is not Kind.DISPOSITION:
-            return None
-        if decision.arguments["source_code"] != unit.disposition_code:
-            return None
-        return Disposition(decision.arguments["disposition"])
+        return chosen_condition(decision, unit) if decision is not None else None
 
     def is_late(self, unit: Unit, rt: Runtime) -> bool:
         """Whether its return was begun after the window; not, while it is not matched."""
@@ -333,6 +330,15 @@ class _Work:
         if found is None or not isinstance(found.match, Matched):
             return False
         return gate_rules.is_late(unit, self.despatched[found.match.order_id], rt.policy)
+
+
+def chosen_condition(decision: Decision, unit: Unit) -> Disposition | None:
+    """The condition a person decided for the unit, if it is about the code it has now."""
+    if decision.kind is not Kind.DISPOSITION:
+        return None
+    if decision.arguments["source_code"] != unit.disposition_code:
+        return None
+    return Disposition(decision.arguments["disposition"])
 
 
 def _open_work(connection: sa.Connection, *, with_orders: bool = True) -> _Work:
@@ -624,11 +630,8 @@ def refunds(rt: Runtime) -> dict[str, int]:
         for key, unit in pending.items():
             match, decided = work.matches[key].match, work.decided(unit, rt)
             decision = chosen.get(key)
-            verdicts[key] = (
-                _as_decided(decision, match)
-                if decision is not None
-                else _refund_verdict(unit, match, decided, rt, late=work.is_late(unit, rt))
-            )
+            late = work.is_late(unit, rt)
+            verdicts[key] = refund_verdict(unit, match, decided, rt.policy, decision, late=late)
         rows = []
         # In the order in which they became payable: parts of a line are rounded in turn.
         for key, verdict in sorted(verdicts.items(), key=_payable):
@@ -674,15 +677,33 @@ def _payable(verdict: tuple[str, Gate]) -> tuple[float, str]:
     return gate.at.timestamp() if isinstance(gate, Cleared) else 0.0, key
 
 
-def _refund_verdict(
-    unit: Unit, match: Match, decided: Decided | Held | None, rt: Runtime, *, late: bool
+def refund_verdict(
+    unit: Unit,
+    match: Match,
+    decided: Decided | Held | None,
+    policy: Policy,
+    decision: Decision | None = None,
+    *,
+    late: bool,
 ) -> Gate:
+    """Whether the unit's refund gate stands open, and since when.
+
+    Args:
+        unit: The returned unit.
+        match: Its order line, if any.
+        decided: What its condition comes to.
+        policy: The merchant's.
+        decision: What a person decided about its money, if anybody did: that counts.
+        late: Whether the return was begun after its window.
+    """
+    if decision is not None:
+        return _as_decided(decision, match)
     if unit.refund_type is RefundType.EXCHANGE:
-        return gate_rules.exchange_gate(unit, match, decided, rt.policy, late=late)
-    left = gate_rules.money_left(unit, rt.policy)
+        return gate_rules.exchange_gate(unit, match, decided, policy, late=late)
+    left = gate_rules.money_left(unit, policy)
     if left is not None and isinstance(match, Matched):
         return Cleared(left)
-    return gate_rules.refund_gate(unit, match, decided, rt.policy, late=late)
+    return gate_rules.refund_gate(unit, match, decided, policy, late=late)
 
 
 def _as_decided(decision: Decision, match: Match) -> Gate:

@@ -146,6 +146,7 @@ def _orders(connection: sa.Connection, ids: Iterable[str]) -> dict[str, Any]:
         columns.conversion_rate,
         columns.source,
         columns.sub_source,
+        columns.payment_method,
     )
     found = records.in_chunks(connection, query, columns.order_id, ids)
     return {row.order_id: row for row in found}

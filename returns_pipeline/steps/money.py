@@ -92,7 +92,7 @@ def postings(rt: Runtime) -> dict[str, int]:
         for row in refunds:
             key, at = "", None
             if row["attempt"]:  # refused, and put right since: it is of the day of that
-                key, at = f"{row['refund_key']}~{row['attempt']}", row["settled_at"] or now
+                key, at = f"{row['refund_key']}~again{row['attempt']}", row["settled_at"] or now
             entered.put(t.refunds_due, row["id"], *ledger.refund(row, at=at, key=key))
         for row in moved:
             if row["unit_key"] in ledger.decisions:
@@ -120,7 +120,7 @@ def _take_back_refused(connection: sa.Connection, entered: _Entered) -> int:
         t.among(due.state, t.UNPAID_REFUND), due.state == "refused", due.is_ledgered
     )
     refused = {
-        f"{row.refund_key}~{row.attempt}" if row.attempt else row.refund_key: row
+        f"{row.refund_key}~again{row.attempt}" if row.attempt else row.refund_key: row
         for row in connection.execute(query)
     }
     by_event: dict[str, list[Any]] = defaultdict(list)
