@@ -26,7 +26,7 @@ from returns_pipeline.steps.corrections import CannotReverse
 from returns_pipeline.steps.exporting import NotAsked, TargetsRefused
 from returns_pipeline.steps.money import BatchBreaker, DayIncomplete
 from returns_pipeline.steps.runtime import Runtime
-from returns_pipeline.storage.engine import DatabaseUnusable
+from returns_pipeline.storage.engine import DatabaseInterrupted, DatabaseUnusable
 
 # One writer a vendor, whatever is queued; and one writer of the tables, so that two runs
 # at once wait for each other instead of deciding the same thing twice.
@@ -37,6 +37,7 @@ TABLES_POOL = "tables"
 TELLING = (
     SettingsError,
     DatabaseUnusable,
+    DatabaseInterrupted,
     DayNotOver,
     DayIncomplete,
     BatchBreaker,

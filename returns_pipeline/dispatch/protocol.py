@@ -31,7 +31,7 @@ from returns_pipeline.clients.transport import (
 )
 from returns_pipeline.dispatch.writes import Absent, Adopt, Applied, Hold, Write
 from returns_pipeline.storage import outbox
-from returns_pipeline.storage.engine import reading
+from returns_pipeline.storage.engine import DatabaseUnusable, reading
 from returns_pipeline.storage.outbox import Intent
 
 Clock = Callable[[], datetime]
@@ -379,7 +379,12 @@ class Dispatcher:
                 )
                 if held:
                     write.confirmed(connection, intent, evidence, now)
-        except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError):
+        except (
+            DatabaseUnusable,
+            sa.exc.OperationalError,
+            sa.exc.InterfaceError,
+            sa.exc.InternalError,
+        ):
             raise  # the database is not there: read back by the next run
         except Exception as error:  # noqa: BLE001 (one that cannot be entered stops no other)
             why = f"{step}, but it could not be entered: {type(error).__name__}"
@@ -445,7 +450,7 @@ class Dispatcher:
                 raise
             except VendorError:
                 outcome, failures = "unread", failures + 1
-            except sa.exc.SQLAlchemyError:
+            except (DatabaseUnusable, sa.exc.SQLAlchemyError):
                 raise
             except Exception:  # noqa: BLE001 (what cannot be read of one stops no other)
                 outcome = "unread"

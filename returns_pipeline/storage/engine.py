@@ -3,7 +3,8 @@
 Here: connection settings that the promises rest on. SQLite: WAL, ``synchronous=FULL``
 (with NORMAL a committed intent may be lost at power loss), and write transactions that
 begin IMMEDIATE, so that two writers queue instead of failing at the upgrade. PostgreSQL:
-its defaults, ``synchronous_commit=on`` among them.
+its defaults, ``synchronous_commit=on`` among them, and an end to waiting for a lock. Here
+also what a driver says when the database itself fails: it becomes an error with a remedy.
 """
 
 from __future__ import annotations
@@ -18,23 +19,40 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 BUSY_MS = 30_000
-"""How long a writer waits for another before it gives up, on SQLite."""
+"""How long a writer waits for another before it gives up."""
 
 # What the drivers say, in part, and what to do about it.
 _REMEDIES = (
     ("locked", "another program holds it: let it end, then run this again"),
+    ("lock timeout", "another program holds a table: let it end, then run this again"),
+    ("deadlock detected", "another program wrote the same rows: run this again"),
     ("readonly", "make the file and its folder writable for this user"),
     ("read-only", "make the database writable for this user"),
     ("not a database", "the file is something else: name another one in RETURNS_DATABASE_URL"),
     ("permission denied", "let the user create tables there, or name another one"),
     ("disk is full", "make room on the disk"),
     ("No space left", "make room on the disk"),
+    ("disk I/O error", "look at the disk and its system's log"),
+    ("malformed", "restore the last backup (docs/runbook.md)"),
+    ("shutting down", "it is being stopped: run this again when it is back"),
+    ("starting up", "it is being started: run this again in a moment"),
+    ("recovery mode", "it is being started: run this again in a moment"),
+    ("too many clients", "give it more connections, or let other programs end"),
 )
 _USUAL = "check RETURNS_DATABASE_URL and that the server or folder is there"
 
 
 class DatabaseUnusable(Exception):  # noqa: N818 - it says what is the case
     """The database cannot be used as it is; the message names the remedy, never a secret."""
+
+
+class DatabaseInterrupted(DatabaseUnusable):
+    """The database failed in the middle of the work; the message names the remedy.
+
+    Nothing is half done: what was not committed is undone, and the next run finishes the
+    same work. Of a commit whose answer was lost it is not known whether it was; the next
+    run sees what is there.
+    """
 
 
 def connect(url: str) -> sa.Engine:
@@ -47,7 +65,9 @@ def connect(url: str) -> sa.Engine:
     # Bound values may be personal or secret: they never enter an error's text.
     if parsed.get_backend_name() == "postgresql":
         engine = sa.create_engine(parsed, hide_parameters=True, pool_pre_ping=True)
+        event.listen(engine, "connect", _wait_no_longer)
         event.listen(engine, "handle_error", _without_values)
+        event.listen(engine, "handle_error", _with_a_remedy)
         return engine
     path = parsed.database
     if path and path != ":memory:" and not path.startswith("file:"):
@@ -59,6 +79,7 @@ def connect(url: str) -> sa.Engine:
     engine = sa.create_engine(parsed, hide_parameters=True, json_deserializer=_document)
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
+    event.listen(engine, "handle_error", _with_a_remedy)
     return engine
 
 
@@ -100,12 +121,40 @@ def usable(engine: sa.Engine) -> Iterator[None]:
     try:
         yield
     except sa.exc.DatabaseError as error:
-        reason = (str(error.orig).strip().splitlines() or ["no reason given"])[0]
-        remedy = next((what for sign, what in _REMEDIES if sign in reason), "")
+        reason, remedy = _reason_and_remedy(error.orig)
         if not remedy and not isinstance(error, sa.exc.OperationalError):
             raise  # a statement is wrong, not the database
         msg = f"cannot use the database {named(engine.url)} ({reason}): {remedy or _USUAL}"
         raise DatabaseUnusable(msg) from error
+
+
+def _reason_and_remedy(said: BaseException | None) -> tuple[str, str]:
+    reason = (str(said).strip().splitlines() or ["no reason given"])[0]
+    return reason, next((what for sign, what in _REMEDIES if sign in reason), "")
+
+
+def _with_a_remedy(context: sa.engine.ExceptionContext) -> DatabaseInterrupted | None:
+    """Name what a person can do where the database as a whole failed, not a statement.
+
+    Connecting is ``usable``'s to tell.
+    """
+    engine = context.engine
+    if context.connection is None or engine is None or context.is_pre_ping:
+        return None
+    reason, remedy = _reason_and_remedy(context.original_exception)
+    if context.is_disconnect:
+        remedy = remedy or "the connection was lost: run this again when the server is back"
+    if not remedy:
+        return None
+    msg = f"the database {named(engine.url)} failed in the middle of the work ({reason}): "
+    return DatabaseInterrupted(f"{msg}{remedy}. Nothing is half done.")
+
+
+def _wait_no_longer(connection: Any, _record: object) -> None:
+    # Without it PostgreSQL waits for a lock for ever.
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET lock_timeout = {BUSY_MS}")
+    connection.commit()
 
 
 def _document(text: str) -> Any:

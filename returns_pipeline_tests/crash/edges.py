@@ -66,12 +66,17 @@ class Watch:
             self._numbers[what] += 1
             return self._numbers[what]
 
-    def _reach(self, what: str, number: int, moment: str) -> None:
+    def _reach(self, what: str, number: int, moment: str, connection: Any = None) -> None:
         edge = Edge(what, number, moment)
         with self._lock:
             self.edges.append(edge)
             if edge == self._at or 0 < self._count <= len(self.edges):
-                os.kill(os.getpid(), signal.SIGKILL)
+                self.strike(edge, connection)
+
+    def strike(self, edge: Edge, connection: Any) -> None:
+        """Die. ``connection``: of the driver, at a commit."""
+        del edge, connection
+        os.kill(os.getpid(), signal.SIGKILL)
 
     def install(self) -> None:
         """Hook into the transport and the database drivers, for the life of this process."""
@@ -130,8 +135,8 @@ class Watch:
                 return
             what = "commit of " + ("a claim" if tables == ["attempts"] else ", ".join(tables))
             number = self._next(what)
-            self._reach(what, number, BEFORE_COMMIT)
+            self._reach(what, number, BEFORE_COMMIT, connection)
             commit(own, connection)
-            self._reach(what, number, AFTER_COMMIT)
+            self._reach(what, number, AFTER_COMMIT, connection)
 
         dialect.do_commit = watched

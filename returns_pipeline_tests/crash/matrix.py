@@ -36,7 +36,7 @@ from returns_pipeline_tests.end_to_end.shop import Shop, policy
 
 # The readings of the contract under which a second write does a second time what it does.
 _HARSH = {"second_action": "posts_again", "second_refund_action": "pays_again"}
-_PATIENCE = 120.0  # seconds that one process may take before it counts as hung
+_PATIENCE = 300.0  # seconds that one process may take before it counts as hung
 
 
 def _sync(shop: Shop, now: datetime, _journals: Path) -> None:
@@ -156,7 +156,7 @@ class Matrix:
         self._environ = {"RETURNS_POLICY": policy(folder)}
         self._rehearse()
         gc.freeze()  # what is here already is shared with every process forked from here on
-        outcome, found = _in_a_process(self._live_cleanly)
+        outcome, found = in_a_process(self._live_cleanly)
         if outcome != 0:
             raise AssertionError(found)
         self.clean: Clean = found
@@ -223,6 +223,14 @@ class Matrix:
     def run(self, point: Point) -> Outcome:
         """Kill the day there, take it up, finish it, look."""
         started = time.monotonic()
+        with self.before(point) as (vendors, shop, journals):
+            outcome = self._kill_and_recover(point, vendors, shop, journals)
+        outcome.seconds = time.monotonic() - started
+        return outcome
+
+    @contextmanager
+    def before(self, point: Point) -> Iterator[tuple[Vendors, Shop, Path]]:
+        """Vendors, shop and journals as they stood when the point's phase began."""
         url = self.databases.copy(str(point.phase))
         journals = self._folder / f"point-{os.getpid()}-{point.number}-{point.again_at}"
         shutil.copytree(self._journals_at(point.phase), journals)
@@ -231,13 +239,10 @@ class Matrix:
                 self._through_one_engine(),
                 Vendors(self._snapshot(point.phase), self.world, kills=[point.edge]) as vendors,
             ):
-                shop = _Shop(vendors, url, self._environ, self._connect)
-                outcome = self._kill_and_recover(point, vendors, shop, journals)
+                yield vendors, _Shop(vendors, url, self._environ, self._connect), journals
         finally:
             shutil.rmtree(journals, ignore_errors=True)
             self.databases.drop(url)
-        outcome.seconds = time.monotonic() - started
-        return outcome
 
     def _kill_and_recover(
         self, point: Point, vendors: Vendors, shop: Shop, journals: Path
@@ -249,7 +254,7 @@ class Matrix:
             vendors.victim(os.getpid())
             phase.work(shop, phase.at, journals)
 
-        ended, told = _in_a_process(doomed)
+        ended, told = in_a_process(doomed)
         vendors.victim(0)
         if ended != -signal.SIGKILL:
             return Outcome(point, [f"never died at its edge: exit code {ended}, {told}"])
@@ -260,24 +265,26 @@ class Matrix:
                 Watch(count=point.again_at).install()
                 phase.work(shop, phase.at + story.HALF_WAY, journals)
 
-            ended, told = _in_a_process(doomed_again)
+            ended, told = in_a_process(doomed_again)
             twice = ended == -signal.SIGKILL
             if not twice and ended != 0:
                 return Outcome(point, [f"the recovery failed: exit code {ended}, {told}"])
 
-        def recovers() -> tuple[list[str], Counter[str]]:
-            if DAY[point.phase + 1].at != phase.at + story.LATER:
-                phase.work(shop, phase.at + story.LATER, journals)
-            for later in DAY[point.phase + 1 :]:
-                later.work(shop, later.at, journals)
-            steps = shop.rows(sa.select(t.attempts.c.step))
-            return self._problems(shop, journals, self.clean), Counter(r["step"] for r in steps)
-
-        ended, told = _in_a_process(recovers)
+        ended, told = in_a_process(lambda: self.take_up(point.phase, shop, journals))
         if ended != 0:
             return Outcome(point, [f"not taken up: exit code {ended}, {told}"], killed_twice=twice)
         problems, steps = told
         return Outcome(point, problems, steps, killed_twice=twice)
+
+    def take_up(self, number: int, shop: Shop, journals: Path) -> tuple[list[str], Counter[str]]:
+        """Begin a phase again, live the rest of the day; what is wrong, and what was met."""
+        phase = DAY[number]
+        if DAY[number + 1].at != phase.at + story.LATER:
+            phase.work(shop, phase.at + story.LATER, journals)
+        for later in DAY[number + 1 :]:
+            later.work(shop, later.at, journals)
+        steps = shop.rows(sa.select(t.attempts.c.step))
+        return self._problems(shop, journals, self.clean), Counter(r["step"] for r in steps)
 
     def _problems(self, shop: Shop, journals: Path, clean: Clean) -> list[str]:
         at = story.NEXT_MORNING
@@ -342,7 +349,7 @@ def _beside(mine: Any, theirs: Any) -> str:
     return f"{mine} for {theirs}"
 
 
-def _in_a_process(work: Callable[[], Any]) -> tuple[int, Any]:
+def in_a_process(work: Callable[[], Any]) -> tuple[int, Any]:
     """Do something in a forked process.
 
     Returns:
