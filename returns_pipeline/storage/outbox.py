@@ -24,6 +24,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from returns_pipeline.storage import tables as t
+from returns_pipeline.storage.engine import reading
 from returns_pipeline.storage.types import Instant, Select
 
 OPEN = ("ready", "sending", "unknown")
@@ -213,22 +214,32 @@ def leave(
         Whether the claim still holds. If not, nothing may be sent: another worker may have
         found it unsent, and have sent it itself.
     """
-    columns = t.intents.c
+    values = {
+        "of_key": intent.intent_key,
+        "of_attempt": intent.attempt,
+        "at": now,
+        "until": now + lease,
+    }
     with engine.begin() as connection:
-        changed = connection.execute(
-            sa.update(t.intents)
-            .where(
-                columns.intent_key == intent.intent_key,
-                columns.state == "sending",
-                columns.attempt == intent.attempt,
-                columns.lease_until > now,
-            )
-            .values(sent_at=now, lease_until=now + lease)
-        )
-        if changed.rowcount != 1:
+        if connection.execute(_leaving(), values).rowcount != 1:
             return False
         _note(connection, intent, "left", now, run_id, "")
     return True
+
+
+@functools.cache
+def _leaving() -> sa.Update:
+    columns, now = t.intents.c, sa.bindparam("at", type_=Instant)
+    return (
+        sa.update(t.intents)
+        .where(
+            columns.intent_key == sa.bindparam("of_key"),
+            columns.state == "sending",
+            columns.attempt == sa.bindparam("of_attempt"),
+            columns.lease_until > now,
+        )
+        .values(sent_at=now, lease_until=sa.bindparam("until", type_=Instant))
+    )
 
 
 def withdraw(
@@ -289,16 +300,18 @@ def move(
 def _note(
     connection: sa.Connection, intent: Intent, step: str, now: datetime, run_id: str, detail: str
 ) -> None:
-    connection.execute(
-        sa.insert(t.attempts).values(
-            intent_key=intent.intent_key,
-            attempt=intent.attempt,
-            step=step,
-            at=now,
-            run_id=run_id,
-            detail=detail[:500],
-        )
-    )
+    values = {
+        "intent_key": intent.intent_key,
+        "attempt": intent.attempt,
+        "step": step,
+        "at": now,
+        "run_id": run_id,
+        "detail": detail[:500],
+    }
+    connection.execute(_NOTING, values)
+
+
+_NOTING = sa.insert(t.attempts)
 
 
 def expire_leases(engine: sa.Engine, *, now: datetime, run_id: str) -> int:
@@ -306,12 +319,8 @@ def expire_leases(engine: sa.Engine, *, now: datetime, run_id: str) -> int:
 
     What had left is unknown. What had not cannot leave any more (``leave``): it is ready.
     """
-    columns = t.intents.c
-    query: Select = sa.select(*_COLUMNS).where(
-        columns.state == "sending", columns.lease_until <= now, _unsettled(t.intents)
-    )
     with engine.begin() as connection:
-        found = [Intent(*row) for row in connection.execute(query)]
+        found = [Intent(*row) for row in connection.execute(_expired(), {"at": now})]
         for intent in found:
             if times(connection, intent.intent_key, ("left",), attempt=intent.attempt):
                 state, step, why = "unknown", "lease", "the claim ran out; it may have been sent"
@@ -321,17 +330,42 @@ def expire_leases(engine: sa.Engine, *, now: datetime, run_id: str) -> int:
     return len(found)
 
 
+@functools.cache
+def _expired() -> Select:
+    columns = t.intents.c
+    return (
+        sa.select(*_COLUMNS)
+        .where(
+            columns.state == "sending",
+            columns.lease_until <= sa.bindparam("at", type_=Instant),
+            _unsettled(t.intents),
+        )
+        # A worker that is about to leave waits here, and then finds its claim gone; or it was
+        # first, and its claim has not run out any more. SQLite has one writer anyway.
+        .with_for_update()
+    )
+
+
 def unknowns(engine: sa.Engine, kinds: Collection[str], *, sent_before: datetime) -> list[Intent]:
     """Unknown intents that have rested long enough to be read back, oldest first."""
+    values = {"of_kinds": list(kinds), "before": sent_before}
+    with reading(engine) as connection:
+        return [Intent(*row) for row in connection.execute(_rested(), values)]
+
+
+@functools.cache
+def _rested() -> Select:
     columns = t.intents.c
-    query: Select = (
+    return (
         sa.select(*_COLUMNS)
-        .where(columns.state == "unknown", columns.kind.in_(kinds), columns.sent_at <= sent_before)
-        .where(_unsettled(t.intents))
+        .where(
+            columns.state == "unknown",
+            columns.kind.in_(sa.bindparam("of_kinds", expanding=True)),
+            columns.sent_at <= sa.bindparam("before", type_=Instant),
+            _unsettled(t.intents),
+        )
         .order_by(columns.id)
     )
-    with engine.connect() as connection:
-        return [Intent(*row) for row in connection.execute(query)]
 
 
 def times(
@@ -341,18 +375,25 @@ def times(
 
     Since a person last said that it be tried again: their word begins the count anew.
     """
+    values: dict[str, Any] = {"of_key": key, "of_steps": list(steps)}
+    if attempt is not None:
+        values["of_attempt"] = attempt
+    return connection.execute(_taken(of_one=attempt is not None), values).scalar_one()
+
+
+@functools.cache
+def _taken(*, of_one: bool) -> sa.Select[int]:
     columns, before = t.attempts.c, t.attempts.alias("before").c
+    key: sa.BindParameter[str] = sa.bindparam("of_key")
     word = sa.select(sa.func.max(before.id)).where(
         before.intent_key == key, before.step == RELEASED
     )
     query = sa.select(sa.func.count()).where(
         columns.intent_key == key,
-        columns.step.in_(steps),
+        columns.step.in_(sa.bindparam("of_steps", expanding=True)),
         columns.id > sa.func.coalesce(word.scalar_subquery(), 0),
     )
-    if attempt is not None:
-        query = query.where(columns.attempt == attempt)
-    return connection.execute(query).scalar_one()
+    return query.where(columns.attempt == sa.bindparam("of_attempt")) if of_one else query
 
 
 def counts(connection: sa.Connection, kinds: Collection[str]) -> dict[str, int]:

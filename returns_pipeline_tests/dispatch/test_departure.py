@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -240,6 +241,29 @@ def test_a_claim_whose_worker_died_after_its_request_left_rests_and_is_read_back
 
     assert account.restocked() == ONCE
     assert account.calls[BOOK] == 1
+
+
+def test_a_request_that_leaves_as_its_term_ends_is_not_taken_for_unsent(account: Account) -> None:
+    """Who takes the claim over waits for the departure, and finds the claim prolonged."""
+    _intended(account)
+    claimed = _claimed(account)
+    taken: list[int] = []
+
+    def take_over() -> None:
+        late = NOW + LEASE + timedelta(seconds=1)
+        taken.append(outbox.expire_leases(account.engine, now=late, run_id="next"))
+
+    other = Thread(target=take_over)
+    with account.engine.begin() as connection:
+        just = NOW + LEASE - timedelta(seconds=1)
+        values = {"of_key": claimed.intent_key, "of_attempt": 1, "at": just, "until": just + LEASE}
+        connection.execute(outbox._leaving(), values)
+        other.start()
+        other.join(0.5)  # it waits; or has found nothing yet
+    other.join()
+
+    assert taken == [0]
+    assert account.intents()["rma_booking"] == "sending"
 
 
 def test_an_item_that_kills_its_worker_at_every_try_becomes_a_task(account: Account) -> None:

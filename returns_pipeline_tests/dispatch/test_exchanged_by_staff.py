@@ -52,6 +52,27 @@ def test_what_does_not_fit_is_held_for_a_person_and_nothing_is_ordered(
     assert (found.state, found.note.partition(":")[0]) == ("held", "EXCHANGE_DUPLICATE")
 
 
+@pytest.mark.parametrize("made", ["at_booking", "at_action"])
+def test_a_booking_of_staff_that_we_action_is_waited_for(
+    make_account: Callable[..., Account], made: str
+) -> None:
+    account = make_account(exchange_order_made=made)
+    account.decide()
+    account.exchange()
+    _book(account)
+    account.read_bookings()
+    account.fault("ActionRMABooking", "http_500_before")
+
+    for _ in range(3):
+        account.restock()
+        account.replace()
+        account.wait()
+
+    [order] = account.state.made_orders
+    found = account.state_of("unit-0002", t.exchange_orders)
+    assert (found.state, found.new_order_id) == ("created", order.id)
+
+
 def test_one_exchange_by_staff_stands_for_one_unit(make_account: Callable[..., Account]) -> None:
     account = make_account(exchange_order_made="at_booking")
     account.exchange()
