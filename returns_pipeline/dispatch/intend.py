@@ -223,7 +223,7 @@ def intend_exchanges(engine: sa.Engine, *, policy: Policy, now: datetime) -> int
         .join(t.matches, t.matches.c.unit_key == wanted.unit_key)
         .join(t.order_lines, lines.row_id == t.matches.c.row_id)
         .where(wanted.state == "ready", t.among(wanted.state, t.UNCREATED_EXCHANGE))
-        .order_by(wanted.id)
+        .order_by(wanted.order_id, wanted.id)  # as the index of what is not created has them
     )
     with engine.begin() as connection:
         intents = []

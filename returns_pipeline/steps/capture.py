@@ -269,6 +269,9 @@ def _unit_payloads(raws: Iterable[Any], source: str, rt: Runtime, now: datetime)
     ]
 
 
+_PRIORITIES = (0, 1)  # of an open return, of a shipped order
+
+
 def _questions(connection: sa.Connection, rt: Runtime, now: datetime) -> list[tuple[str, str]]:
     paced = rt.settings.happy_returns is None or rt.settings.happy_returns.rate > 0
     watch = t.watch_list.c
@@ -278,8 +281,15 @@ def _questions(connection: sa.Connection, rt: Runtime, now: datetime) -> list[tu
         .where(sa.or_(watch.reason == "open_return", watch.closes_at > now))
         .order_by(watch.priority, watch.due_at, watch.order_key)
     )
+    found: list[Any] = []
     if paced:
-        query = query.where(watch.due_at <= now).limit(rt.policy.happy_returns.lookups_per_run)
+        # One range of the index after the other: what is not due yet is not looked through.
+        for priority in _PRIORITIES:
+            left = rt.policy.happy_returns.lookups_per_run - len(found)
+            due = query.where(watch.priority == priority, watch.due_at <= now).limit(left)
+            found.extend(connection.execute(due))
+    else:
+        found.extend(connection.execute(query))
     form = rt.policy.happy_returns.order_number_format
     prefix = form.partition("{")[0]  # not twice, where the number has it already
     return [
@@ -287,7 +297,7 @@ def _questions(connection: sa.Connection, rt: Runtime, now: datetime) -> list[tu
         (row.order_key, row.reference)
         if row.reason == "open_return"
         else (row.order_key, form.format(reference=row.reference.removeprefix(prefix)))
-        for row in connection.execute(query)
+        for row in found
     ]
 
 

@@ -361,8 +361,8 @@ def _declare_executor(connection: sa.Connection, rt: Runtime) -> None:
     if declared is not None:
         connection.execute(
             sa.update(t.refunds_due)
-            .where(due.state == "due", due.tender == RefundType.REFUND.value)
-            .where(due.executor != declared.value)
+            .where(due.state == "due", t.among(due.state, t.UNPAID_REFUND))
+            .where(due.tender == RefundType.REFUND.value, due.executor != declared.value)
             .values(executor=declared.value)
         )
 

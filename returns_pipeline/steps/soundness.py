@@ -234,22 +234,21 @@ def _refund(row: Row) -> str:
 def _unlike_sealed(connection: sa.Connection) -> Iterator[Flaw]:
     """Refunds that wait to be sent and are not what their batch holds of them."""
     due, entered = t.refunds_due.c, t.postings.c
-    sealed = sa.func.coalesce(sa.func.sum(entered.amount_minor), 0)
-    mine = sa.and_(
-        entered.unit_key == due.unit_key,
-        entered.batch_id == due.batch_id,
-        entered.role.startswith("refund_clearing"),
-        entered.side == "credit",
+    # Refund by refund: joined and grouped, SQLite goes through all refunds there ever were.
+    sealed = (
+        sa.select(sa.func.coalesce(sa.func.sum(entered.amount_minor), 0))
+        .where(entered.unit_key == due.unit_key, entered.batch_id == due.batch_id)
+        .where(entered.role.startswith("refund_clearing"), entered.side == "credit")
+        .scalar_subquery()
     )
     query: Select = (
-        sa.select(due.refund_key, due.amount_minor, sealed.label("sealed"))
-        .outerjoin_from(t.refunds_due, t.postings, mine)
+        sa.select(due.refund_key, due.batch_id, due.amount_minor, sealed.label("sealed"))
         .where(t.among(due.state, t.UNPAID_REFUND), due.state == "batched")
-        .where(due.batch_id.is_not(None))
-        .group_by(due.refund_key, due.amount_minor)
-        .having(due.amount_minor != sealed)
+        .where(due.amount_minor != sealed)
     )
     for row in connection.execute(query):
+        if row.batch_id is None:
+            continue
         what = f"it is of {row.amount_minor} minor units, and {row.sealed} were sealed"
         yield Flaw("refunds_due", row.refund_key, what, _LOOK)
 

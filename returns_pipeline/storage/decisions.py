@@ -68,7 +68,8 @@ def _decision(row: Row) -> Decision:
 def of_open_units(connection: sa.Connection, question: str) -> dict[str, Decision]:
     """What stands decided about the open units, by unit; the answers to one question."""
     made, items = t.decisions.c, t.return_items.c
-    is_open = sa.exists().where(items.unit_key == made.subject, items.is_open)
+    # By subject: one by one, every decision there ever was would be looked at.
+    is_open = made.subject.in_(sa.select(items.unit_key).where(items.is_open))
     query = _select().where(made.question == question, _stands(), is_open)
     return _latest(connection.execute(query.order_by(made.sequence)))
 

@@ -57,6 +57,7 @@ UNFINISHED_BATCH = ("sealed", "exported")
 UNCREATED_EXCHANGE = ("ready", "intended", "held")
 OPEN_EXCEPTION = ("open", "ack", "snoozed")
 UNSENT_MESSAGE = ("queued",)
+LOST_MESSAGE = ("given_up",)
 
 
 def among(column: sa.ColumnElement[str], states: Sequence[str]) -> sa.ColumnElement[bool]:
@@ -466,6 +467,7 @@ _partial(
     on_sqlite="is_ledgered = 0",
 )
 Index("ix_refunds_due_order_id", refunds_due.c.order_id)
+Index("ix_refunds_due_row_id", refunds_due.c.row_id)
 _partial("ix_refunds_due_batch_id", refunds_due.c.batch_id, where="batch_id IS NOT NULL")
 _partial("ix_refunds_due_intent_key", refunds_due.c.intent_key, where="intent_key IS NOT NULL")
 
@@ -496,6 +498,7 @@ exchange_orders = Table(
 _partial(
     "ix_exchange_orders_open", exchange_orders.c.order_id, where=_in("state", UNCREATED_EXCHANGE)
 )
+Index("ix_exchange_orders_order_id", exchange_orders.c.order_id)
 _partial(
     "ix_exchange_orders_intent_key", exchange_orders.c.intent_key, where="intent_key IS NOT NULL"
 )
@@ -929,3 +932,4 @@ alert_messages = Table(
     comment="Messages to people, one a channel, sent until they are taken.",
 )
 _partial("ix_alert_messages_unsent", alert_messages.c.next_at, where=_in("state", UNSENT_MESSAGE))
+_partial("ix_alert_messages_lost", alert_messages.c.created_at, where=_in("state", LOST_MESSAGE))
