@@ -16,7 +16,8 @@ import msgspec
 import sqlalchemy as sa
 
 from returns_pipeline.clients.linnworks import Linnworks
-from returns_pipeline.clients.transport import OutcomeUnknown
+from returns_pipeline.clients.transport import NotApplied, OutcomeUnknown
+from returns_pipeline.dispatch import restocks
 from returns_pipeline.dispatch.writes import Absent, Adopt, Applied, Hold, Unclear, Write
 from returns_pipeline.domain.money import format_minor
 from returns_pipeline.storage import tables as t
@@ -88,25 +89,33 @@ class Creation(Write):
 
         Ours never do. Whether such a line's order is made at booking or at action is not
         published (contract 4.2 A): a line without one will have one.
+
+        Raises:
+            NotApplied: When it will have one by an action of ours.
         """
         payload = intent.payload
         with reading(self.engine) as connection:
             row_id, known = _exchanged_row(connection, intent)
-        lines = [
-            line
+            adopted = restocks.our_headers(connection, payload["order_id"])
+        found = [
+            (header.RMAHeaderId, line)
             for header in self.linnworks.rma_headers(payload["order_id"])
             for line in header.lines
             if line.Type == "Exchange"
             and (line.OrderItemRowId or "").lower() == row_id
             and str(line.NewOrderId or "").lower() not in known
         ]
-        if not lines:
+        if not found:
             return None
+        headers, lines = {header_id for header_id, _ in found}, [line for _, line in found]
         shown = [(line.ExchangeSKU, line.ExchangeQuantity) for line in lines]
         fits = shown == [(payload["sku"], payload["quantity"])]
         made = lines[0].NewOrderId
         if fits and made and payload["unit_price_minor"] == 0:  # theirs is of no value [D]
             return Adopt({"order_id": str(made).lower(), "adopted": True, "by_others": True})
+        if fits and not made and headers <= adopted:
+            # We restock by that booking, and then its order is there.
+            raise NotApplied("CreateOrders", "the exchange that staff booked is not actioned yet")
         ids = ", ".join(str(line.RMARowId) for line in lines)
         return Hold(f"RMA line {ids} of somebody else exchanges the same goods", _DUPLICATE)
 

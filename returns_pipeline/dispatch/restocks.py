@@ -137,7 +137,7 @@ class Booking(Write):
         """Find it among the order's headers; a surplus one has moved nothing and goes."""
         order_id = intent.payload["order_id"]
         with reading(self.engine) as connection:
-            ours = _our_headers(connection, order_id)
+            ours = our_headers(connection, order_id)
         reasons = {line["reason"] for line in intent.payload["lines"]}
         found = [
             header
@@ -318,7 +318,7 @@ def _of_others(engine: sa.Engine, intent: Intent, headers: Iterable[RmaHeader]) 
     """The headers that are not known to be ours and touch the intent's order lines."""
     order_id = intent.payload["order_id"]
     with reading(engine) as connection:
-        ours = _our_headers(connection, order_id)
+        ours = our_headers(connection, order_id)
         related = _related_rows(connection, order_id, intent.payload["lines"])
     return [
         header
@@ -328,7 +328,7 @@ def _of_others(engine: sa.Engine, intent: Intent, headers: Iterable[RmaHeader]) 
     ]
 
 
-def _our_headers(connection: sa.Connection, order_id: str) -> set[int]:
+def our_headers(connection: sa.Connection, order_id: str) -> set[int]:
     """The headers that settled bookings of ours made or adopted for the order."""
     columns = t.intents.c
     query = sa.select(columns.evidence).where(
