@@ -8,6 +8,9 @@ moved back by up to eleven months. Only the bodies of copied payloads are left o
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import sqlalchemy as sa
 
 from returns_pipeline.storage import tables as t
@@ -18,7 +21,7 @@ from returns_pipeline.storage.types import Instant
 _ONCE = frozenset(
     {
         *("vendor_locations", "policy_versions", "watermarks", "order_look_ups"),
-        *("batches", "batch_lines", "closed_days", "exceptions"),
+        *("batches", "batch_lines", "batch_events", "closed_days", "exceptions"),
     }
 )
 _KEYS = frozenset(
@@ -26,34 +29,61 @@ _KEYS = frozenset(
         *("unit_key", "order_id", "row_id", "parent_row_id", "return_id", "order_key", "key"),
         *("order_number", "reference", "reference_key", "secondary_key", "item_number"),
         *("line_item_id", "adjustment_key", "refund_key", "exchange_key", "posting_key"),
-        *("refund_row_id", "intent_key", "subject", "depends_on", "batch_id", "express_code"),
+        *(
+            "event_key",
+            "refund_row_id",
+            "intent_key",
+            "subject",
+            "depends_on",
+            "batch_id",
+            "express_code",
+        ),
     }
 )
 _NUMBERS = frozenset({"num_id", "rma_row_id", "rma_header_id", "refund_header_id"})
 _DAYS = 330
 _WATCHED = 60  # days: the packaged return window
-_AT_ONCE = 25  # copies a statement
 _POSITIONS = {
     "derived.orders": ("linnworks.order.v1", "linnworks.order.v2"),
     "derived.returns": ("happy_returns.return", "happy_returns.outbound"),
 }
 
 
-def multiply(database_url: str, copies: int) -> None:
+def _silent(_message: str) -> None:
+    """Progress nobody watches."""
+
+
+def multiply(database_url: str, copies: int, progress: Callable[[str], None] = _silent) -> None:
     """Add ``copies`` copies of everything that belongs to a unit."""
     engine = connect(database_url)
     postgresql = engine.dialect.name == "postgresql"
     tables = [table for table in t.metadata.sorted_tables if table.name not in _ONCE]
     if not postgresql:
-        _pragmas(engine, "synchronous=OFF", "cache_size=-1000000")
+        # Nothing to lose yet: no journal, no waiting for the disk. One connection, which the
+        # pool hands out again.
+        _pragmas(engine, "journal_mode=OFF", "synchronous=OFF", "foreign_keys=OFF")
+        _pragmas(engine, "cache_size=-1000000", "threads=4")
     with engine.connect() as connection:
-        _base(connection, tables, copies)
+        if postgresql:
+            connection.exec_driver_sql("SET maintenance_work_mem = '1GB'")
+            connection.exec_driver_sql("SET synchronous_commit = off")
+            connection.exec_driver_sql("SET session_replication_role = replica")  # no foreign keys
+            connection.commit()
+        parameters = _copies(copies)
         for table in tables:
-            for first in range(0, copies, _AT_ONCE):
-                statement = _copy(table, postgresql=postgresql)
-                connection.execute(
-                    sa.text(statement), {"first": first, "last": first + _AT_ONCE - 1}
-                )
+            key = ", ".join(column.name for column in table.primary_key)
+            connection.exec_driver_sql(
+                f"CREATE TEMPORARY TABLE base_{table.name} AS "
+                f"SELECT * FROM {table.name} ORDER BY {key}"
+            )
+        for done, table in enumerate(tables):
+            progress(f"{copies:,} copies: {table.name} ({done + 1} of {len(tables)} tables)")
+            # Their keys do not ascend as the rows do: made afterwards they are sorted, once.
+            for index in table.indexes:
+                index.drop(connection)
+            connection.execute(sa.text(_copy(table, postgresql=postgresql)), parameters)
+            for index in table.indexes:
+                index.create(connection)
             connection.commit()
         newest = sa.select(sa.func.max(t.raw_payloads.c.id)).scalar_subquery()
         connection.execute(
@@ -67,7 +97,7 @@ def multiply(database_url: str, copies: int) -> None:
             connection.exec_driver_sql("VACUUM ANALYZE")
             connection.exec_driver_sql("CHECKPOINT")
     else:
-        _pragmas(engine, "wal_checkpoint(TRUNCATE)")
+        _pragmas(engine, "journal_mode=WAL")
     engine.dispose()
 
 
@@ -79,24 +109,20 @@ def _pragmas(engine: sa.Engine, *pragmas: str) -> None:
     borrowed.close()
 
 
-def _base(connection: sa.Connection, tables: list[sa.Table], copies: int) -> None:
-    for table in tables:
-        connection.exec_driver_sql(
-            f"CREATE TEMPORARY TABLE base_{table.name} AS SELECT * FROM {table.name}"
-        )
-    connection.exec_driver_sql(
-        "CREATE TEMPORARY TABLE copies (n BIGINT, prefix TEXT, days INTEGER)"
-    )
-    step = 2**32 // copies
-    connection.execute(
-        sa.text("INSERT INTO copies VALUES (:n, :prefix, :days)"),
-        [
+def _copies(count: int) -> list[dict[str, Any]]:
+    step = 2**32 // count
+    return [
+        {
             # Keys ascend as the rows do, which makes them fast to write; days do not.
-            {"n": n, "prefix": f"{n * step:08x}-", "days": 4 + n * 7919 % _DAYS}
-            for n in range(copies)
-        ],
-    )
-    connection.commit()
+            "numbers": (n + 1) * 10_000_000,
+            "prefix": f"{n * step:08x}-",
+            "days": days,
+            "shift": f"-{days} days",
+            "is_watched": days < _WATCHED - 10,
+        }
+        for n in range(count)
+        for days in [4 + n * 7919 % _DAYS]
+    ]
 
 
 def _copy(table: sa.Table, *, postgresql: bool) -> str:
@@ -106,29 +132,27 @@ def _copy(table: sa.Table, *, postgresql: bool) -> str:
             continue
         names.append(column.name)
         values.append(_value(column, postgresql=postgresql))
-    order = f", b.{next(iter(table.primary_key)).name}"
     return (
-        f"INSERT INTO {table.name} ({', '.join(names)}) SELECT {', '.join(values)} "
-        f"FROM copies c CROSS JOIN base_{table.name} b "
-        f"WHERE c.n BETWEEN :first AND :last ORDER BY c.n{order}"
+        f"INSERT INTO {table.name} ({', '.join(names)}) "
+        f"SELECT {', '.join(values)} FROM base_{table.name}"
     )
 
 
 def _value(column: sa.Column[object], *, postgresql: bool) -> str:
-    name = f"b.{column.name}"
-    if column.name in _KEYS:
-        return f"CASE WHEN {name} = '' THEN '' ELSE c.prefix || {name} END"
-    if column.name in _NUMBERS:
-        return f"{name} + (c.n + 1) * 10000000"
-    if column.name == "body":
+    name = column.name
+    if name in _KEYS:
+        prefix = "CAST(:prefix AS text)" if postgresql else ":prefix"
+        return f"CASE WHEN {name} = '' THEN '' ELSE {prefix} || {name} END"
+    if name in _NUMBERS:
+        return f"{name} + :numbers"
+    if name == "body":
         return "'{}'"
-    if column.name == "is_active":  # of the watch-list: its window has passed
-        return f"c.days < {_WATCHED - 10}"
+    if name == "is_active":  # of the watch-list: its window has passed
+        return ":is_watched"
     if isinstance(column.type, Instant):
         if postgresql:
-            return f"{name} - c.days * interval '1 day'"
-        shifted = f"{name}, '-' || c.days || ' days'"
-        return f"strftime('%Y-%m-%dT%H:%M:%f', {shifted}) || '000Z'"
+            return f"{name} + CAST(:shift AS interval)"
+        return f"date({name}, :shift) || substr({name}, 11)"
     if isinstance(column.type, sa.Date):
-        return f"{name} - c.days" if postgresql else f"date({name}, '-' || c.days || ' days')"
+        return f"{name} - CAST(:days AS integer)" if postgresql else f"date({name}, :shift)"
     return name

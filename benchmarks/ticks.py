@@ -51,7 +51,7 @@ def _vendors(path: str) -> Iterator[tuple[str, str]]:
 def main(database_url: str, sandbox: str, policy: str) -> None:
     with _vendors(sandbox) as (happy_returns, linnworks):
 
-        def run(day: float) -> dict[str, float]:
+        def run(day: float) -> Phases:
             for url in (happy_returns, linnworks):
                 body = json.dumps({"now": at(day).isoformat()}).encode()
                 urllib.request.urlopen(f"{url}/_sandbox/clock", body).read()
@@ -67,10 +67,11 @@ def main(database_url: str, sandbox: str, policy: str) -> None:
             ) as rt:
                 time.sleep(0.1)  # the disk comes to rest
                 tick(rt, phases)
-            return phases.seconds
+            return phases
 
         run(NEW_DAYS[0] - 3)  # imports, statements compiled, pages of the database in memory
-        quiet, busy = [], []
+        quiet: list[Phases] = []
+        busy: list[Phases] = []
         for start in NEW_DAYS:
             # Begun and sent to us; then nothing for a while; then it is all in the warehouse.
             for day in (0.5, 1.5, 2.6):
@@ -92,8 +93,11 @@ def main(database_url: str, sandbox: str, policy: str) -> None:
     report = {
         "units": units,
         "posted": posted,
-        "quiet": _median(quiet),
-        "busy": _median(busy),
+        **{
+            f"{name}{what}": _median([getattr(one, of) for one in ticks])
+            for name, ticks in (("quiet", quiet), ("busy", busy))
+            for what, of in (("", "seconds"), ("_processor", "processor"))
+        },
         "peak_mb": peak_mb(),
     }
     print(json.dumps(report))
