@@ -70,9 +70,11 @@ class Phase:
 DAY = (
     Phase("evening sync", story.EVENING, _sync, is_killed=True),
     Phase("the poll after it", story.EVENING + story.LATER, _sync),
+    Phase("first poll of the night", story.NIGHT - story.BEFORE, _sync),
     Phase("closing", story.NIGHT, _close, is_killed=True),
     Phase("morning sync", story.MORNING, _sync, is_killed=True),
     Phase("the poll after it", story.MORNING + story.LATER, _sync),
+    Phase("first poll of the next night", story.NEXT_NIGHT - story.BEFORE, _sync),
     Phase("next closing", story.NEXT_NIGHT, _close),
     Phase("next sync", story.NEXT_MORNING, _sync),
 )

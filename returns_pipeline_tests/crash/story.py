@@ -16,6 +16,8 @@ MORNING = STARTS + timedelta(days=5, hours=7)
 NEXT_NIGHT = NIGHT + timedelta(days=1)
 NEXT_MORNING = MORNING + timedelta(days=1)
 
+# A day is complete once both vendors were read past its end.
+BEFORE = timedelta(minutes=20)
 # When a killed phase is begun again. Longer than the settle time (60 s here) and the lease of
 # a claim (5 min); a second kill falls half-way.
 LATER = timedelta(minutes=30)
