@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 
 from returns_pipeline.domain.model import (
     Decided,
@@ -34,6 +35,7 @@ def location_index(locations: Mapping[str, str]) -> dict[str, str]:
     return index
 
 
+@lru_cache(maxsize=1_024)  # asked for every unit, and a merchant has some dozens of locations
 def _fold(name: str) -> str:
     return " ".join(name.casefold().split())
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, time, timedelta
+from functools import lru_cache
 
 from returns_pipeline.domain.model import (
     Disposition,
@@ -223,6 +224,7 @@ def books_unit_of(policy: Policy, code: str) -> BooksUnit:
     return policy.finance.units.get(code) or BooksUnit(code, code, "all")
 
 
+@lru_cache(maxsize=1_024)  # a source has some dozens of codes, each told again and again
 def fold(code: str) -> str:
     """Fold a source code: case, spaces, ``-`` and ``_`` do not count."""
     return "".join(c for c in code.casefold() if c not in " -_\t")

@@ -124,14 +124,16 @@ def units_of(rows: Sequence[Row]) -> list[Unit]:
         if instants.count(None) == len(rows):
             found[name] = instants
         else:
-            found[name] = [
-                None if at is None else Fact(at, _PRECISIONS[letters[place]])
-                for at, letters in zip(instants, found["precisions"], strict=True)
-            ]
+            told = list(zip(instants, [p[place] for p in found["precisions"]], strict=True))
+            facts = {  # many units left, or came, at one instant
+                (at, letter): None if at is None else Fact(at, _PRECISIONS[letter])
+                for at, letter in set(told)
+            }
+            found[name] = [facts[one] for one in told]
     found["refund_type"] = [_REFUND_TYPES[kind] for kind in found["refund_type"]]
     found["returnless"] = found["is_returnless"]
     found["problems"] = [
-        tuple(told.split(_SEPARATOR)) if told else () for told in found["problems"]
+        tuple(text.split(_SEPARATOR)) if text else () for text in found["problems"]
     ]
     return [Unit(*values) for values in zip(*(found[name] for name in _UNIT), strict=True)]
 

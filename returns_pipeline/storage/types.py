@@ -37,8 +37,9 @@ def _utc(value: datetime | None) -> datetime | None:
     return None if value is None else value.astimezone(UTC)
 
 
+@lru_cache(maxsize=65_536)  # of a bulk of rows most instants repeat: no call of ours for those
 def _parsed(value: str | None) -> datetime | None:
-    return None if value is None else instant_from_text(value)
+    return None if value is None else datetime.fromisoformat(value)
 
 
 class Instant(TypeDecorator[datetime]):
