@@ -43,6 +43,7 @@ _LOOK_HOLDS = timedelta(minutes=1)
 _MAX_TRIES = 5  # of an answer that is always lost; of our own code failing
 _BREAKER = 5
 _PROBE_AFTER = 15.0
+_DATABASE = (DatabaseUnusable, sa.exc.SQLAlchemyError)
 _ALTERED = "the stored intent is not what was committed: nothing is sent for it"
 
 
@@ -270,7 +271,7 @@ class Dispatcher:
                 raise
             return "not_applied"
         except Exception as error:  # noqa: BLE001 (a poisoned item must not stop the others)
-            return self._broken(intent, write, type(error).__name__)
+            return self._broken(intent, write, error)
         if isinstance(verdict, Adopt):
             return self._confirm(intent, write, verdict.evidence, "adopted")
         if isinstance(verdict, Hold):
@@ -278,8 +279,11 @@ class Dispatcher:
             return "held"
         return self._send(intent, write)
 
-    def _broken(self, intent: Intent, write: Write, why: str) -> str:
+    def _broken(self, intent: Intent, write: Write, error: Exception) -> str:
         """Our own code failed on this one before anything was sent: again, then a person."""
+        if isinstance(error, _DATABASE):
+            raise error  # not the item's fault: the claim runs out, and nothing had left
+        why = type(error).__name__
         if self._times(intent, "broken") >= _MAX_TRIES:
             self._suspend(intent, write, f"{why} at every try, before anything was sent")
             return "suspense"
@@ -333,7 +337,7 @@ class Dispatcher:
             raise
         except Exception as error:  # noqa: BLE001 (what nobody has seen may have been applied)
             if not left:
-                return self._broken(intent, write, type(error).__name__)
+                return self._broken(intent, write, error)
             detail = error.detail if isinstance(error, VendorError) else type(error).__name__
             self._move(intent, "unknown", error=detail)
             return "unknown"
@@ -450,7 +454,7 @@ class Dispatcher:
                 raise
             except VendorError:
                 outcome, failures = "unread", failures + 1
-            except (DatabaseUnusable, sa.exc.SQLAlchemyError):
+            except _DATABASE:
                 raise
             except Exception:  # noqa: BLE001 (what cannot be read of one stops no other)
                 outcome = "unread"

@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
+from sqlalchemy.pool import StaticPool
 
-from returns_pipeline.storage.engine import connect
+from returns_pipeline.storage import engine as opening
 from returns_pipeline.storage.migrate import upgrade
 from returns_pipeline_tests.simulation.oracle import Violation
 from returns_pipeline_tests.simulation.story import run_seed
@@ -47,8 +48,18 @@ class Result:
 
 @contextmanager
 def memory() -> Iterator[sa.Engine]:
-    """An SQLite in memory with our tables: one connection, opened as production opens it."""
-    engine = connect("sqlite:///:memory:")
+    """An SQLite in memory with our tables, opened as production opens it.
+
+    One connection, whichever strand of a story uses it: only one ever runs.
+    """
+    engine = sa.create_engine(
+        "sqlite://",
+        poolclass=StaticPool,
+        connect_args={"check_same_thread": False},
+        json_deserializer=opening._document,
+    )
+    sa.event.listen(engine, "connect", opening._configure)
+    sa.event.listen(engine, "begin", opening._begin)
     upgrade(engine)
     yield engine
     engine.dispose()

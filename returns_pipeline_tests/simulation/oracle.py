@@ -133,7 +133,10 @@ class Oracle:
     # Headers, and references, about which an assumption was broken on purpose or by a race
     # that nobody can see: what they come to is counted, not asserted.
     excused: set[int | str] = field(default_factory=set)
+    # Headers that staff changed: how much they come to is theirs, what we say of it is not.
+    edited: set[int] = field(default_factory=set)
     looked: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    left_at: dict[str, float] = field(default_factory=dict)
     claimed_at: dict[tuple[str, int], float] = field(default_factory=dict)
     claim_step: dict[str, int] = field(default_factory=dict)
     read_before_claim: dict[str, int] = field(default_factory=dict)
@@ -142,6 +145,12 @@ class Oracle:
     settled_step: dict[str, int] = field(default_factory=dict)
     pending: Counter[str] = field(default_factory=Counter)
     jumped: bool = False
+    departure: float = 0.0
+    closed: set[str] = field(default_factory=set)
+    intended: set[str] = field(default_factory=set)
+    # Sent in its present attempt and not answered; carried out at the vendor.
+    unanswered: set[str] = field(default_factory=set)
+    carried_out: set[str] = field(default_factory=set)
 
     def demand(self, holds: object, name: str, text: str) -> None:
         self.always[name] += 1
@@ -162,8 +171,10 @@ class Oracle:
             if before is row or (before is not None and before == row):
                 continue
             was = before.state if before else ""
+            if before is None:
+                self._composed(row)
             if was != row.state:
-                changes += was != "" and row.state != "withdrawn"
+                changes += was != ""
                 self._moved(row, was, now)
             self.demand(
                 row.attempt == (before.attempt if before else 0) + (row.state == "sending")
@@ -172,6 +183,8 @@ class Oracle:
                 "S6 arrows",
                 f"{key}: attempt {before.attempt if before else 0} -> {row.attempt}",
             )
+            if before and row.sent_at != before.sent_at and row.state == was == "sending":
+                self.left_at[key] = now
             if before and before.sent_at and not self.jumped:
                 self.demand(row.sent_at >= before.sent_at, "S6 arrows", f"{key}: sent_at went back")
         self.demand(not set(self.rows) - set(rows), "S6 arrows", "an intent is gone")
@@ -187,21 +200,29 @@ class Oracle:
         self.demand(row.state in allowed, "S6 arrows", f"{row.key}: {was} -> {row.state}")
         if row.state == "confirmed":
             self.demand(row.evidence, "S7 evidence", f"{row.key}: confirmed without evidence")
+            if row.kind == "rma_action":
+                self._posted_by_line(row)
+        if row.state == "ready" and was == "sending" and row.key in self.unanswered:
+            raise Violation("S5 write-ahead", f"{row.key} had left and is ready again")
         if row.state == "sending":
             self.claimed_at[row.key, row.attempt] = now
+            self.left_at[row.key] = now  # until it leaves
+            self.unanswered.discard(row.key)
             self.state.step += 1  # a look before the claim is none after it
             self.claim_step[row.key] = self.state.step
             self.read_before_claim[row.key] = self.bulk_read
             if row.attempt > 1:
                 self.sometimes["sent or looked at again"] += 1
         if was == "unknown" and row.state in {"ready", "confirmed"}:
-            rested = now - self.claimed_at.get((row.key, row.attempt), 0.0)
+            rested = now - self.left_at[row.key]
             self.demand(
                 rested >= self.settle - (660 if self.jumped else 5),
                 "S9 settle",
-                f"{row.key} was read back {rested:.0f} s after its claim",
+                f"{row.key} was read back {rested:.0f} s after it left",
             )
             self.sometimes[f"unknown {row.state} ({row.kind})"] += 1
+            if row.key in self.carried_out:
+                self.sometimes["done, answer lost, found by reading back"] += 1
         if was == "sending":
             self.sometimes[f"sending {row.state} ({row.kind})"] += 1
         if row.state not in {"ready", "sending", "unknown"}:
@@ -254,7 +275,12 @@ class Oracle:
         self.demand(
             _amount(sent) == _amount_of(row), "S5 write-ahead", f"{row.key}: other content than its"
         )
-        # A claim may run out while its request waits for the wire, within the settle time.
+        noted = self.record.all(
+            "SELECT count(*) FROM attempts WHERE step = 'left' AND attempt = "
+            f"{row.attempt} AND intent_key = '{row.key}'"
+        )
+        self.demand(noted[0][0] >= 1, "S5 write-ahead", f"{row.key} leaves and nothing says so")
+        # A claim may run out while its request is on the wire, within the settle time.
         self.demand(
             row.state in {"sending", "unknown"} and row.holder == worker,
             "S11 fencing",
@@ -277,6 +303,7 @@ class Oracle:
 
     def _not_done_yet(self, sent: Sent, row: Row, worker: str) -> None:
         """No blind repeat, and nothing beside what others have done and we have seen."""
+        self.departure = self.left_at[row.key]
         look = self.looked.get((worker, row.order_id, _family(row.kind)), 0)
         look = look if look >= self.claim_step[row.key] else 0
         if row.kind == "rma_booking":
@@ -307,10 +334,18 @@ class Oracle:
     def _no_repeat(self, row: Row, done: Sequence[Effect], look: int, header_id: int) -> None:
         if row.key in self.excused or header_id in self.excused:
             return
-        seen = [e for e in done if e.actor != "staff" or e.step <= look]
+        seen = [e for e in done if e.actor != "staff" or e.step <= look or self._long_since(e)]
         self.demand(not seen, "no blind repeat", f"{row.key}: {header_id} was actioned already")
         if done:
             self.at_once(header_id)
+
+    def _long_since(self, effect: Effect) -> bool:
+        """Whether it stood there so long before our request left that it had to be seen.
+
+        Without a look only a bulk reading of five minutes and our own making of a minute are
+        trusted at the claim, which holds five minutes more.
+        """
+        return not self.jumped and effect.at < self.departure - 660
 
     def at_once(self, header_id: int) -> None:
         """Staff acted between our last look and the effect of our request: nobody can see it.
@@ -339,7 +374,8 @@ class Oracle:
             if rma.header_id in known or rma.header_id == own or rma.reference:
                 continue
             touches = rows & {line.order_row.row_id for line in rma.live}
-            seen = bool(touches) and self._made(rma.header_id, "booked") <= look
+            made = next(e for e in self.state.effects if _booked(e, rma.header_id))
+            seen = bool(touches) and (made.step <= look or self._long_since(made))
             self.demand(
                 not seen, "beside others", f"{row.key} is sent beside RMA {rma.header_id} of staff"
             )
@@ -370,12 +406,35 @@ class Oracle:
             self._never_over(effect, "posted", "rma_booking")
         elif effect.what == "paid":
             self._never_over(effect, "paid", "refund_create")
+        if effect.actor in self.unanswered:
+            self.carried_out.add(effect.actor)
+        if effect.what == "posted":
+            self._never_above_ordered(effect)
+        elif effect.what == "paid":
+            self._not_above_paid(effect)
         actor = "staff" if effect.actor == "staff" else "us"
         self.sometimes[f"{effect.what} by {actor}"] += 1
 
+    def _never_above_ordered(self, effect: Effect) -> None:
+        """S10: of no order line more than was ordered, by us on top of what others did."""
+        if effect.actor == "staff":
+            return
+        rma = self.state.rmas[effect.header_id]
+        for line in rma.live:
+            row = line.order_row
+            back = sum(
+                one.quantity
+                for other in self.state.rmas.values()
+                for one in other.live
+                if one.actioned_at and one.order_row.row_id == row.row_id
+            )
+            self.demand(back <= row.quantity, "S10 not above the order", f"{row.row_id}: {back}")
+            if back == row.quantity:
+                self.sometimes["an order line came back whole"] += 1
+
     def _never_over(self, effect: Effect, what: str, kind: str) -> None:
         row = self._claimant(effect.header_id, kind)
-        if row is None or row.key in self.excused:
+        if row is None or row.key in self.excused or effect.header_id in self.edited:
             return
         applied, asked = self.applied(row, what), _asked(row)
         self.demand(applied <= asked, "S2 never over-applied", f"{row.key}: {applied} of {asked}")
@@ -418,7 +477,6 @@ class Oracle:
             )
             if row.key not in self.excused and not self.excused & self._all_headers(row):
                 self._conserved(row)
-        self._composed()
         self._units()
 
     def _all_headers(self, row: Row) -> set[int]:
@@ -439,8 +497,11 @@ class Oracle:
         what = "posted" if row.kind == "rma_action" else "paid"
         applied = self.applied(first, what)
         if row.state == "confirmed":
+            theirs = what == "posted" and self.headers(first) & self.edited
             self.demand(
-                applied == _asked(first), "S1 conservation", f"{row.key}: {applied} applied"
+                theirs or applied == _asked(first),
+                "S1 conservation",
+                f"{row.key}: {applied} applied",
             )
         elif row.state == "refused" or (row.state == "withdrawn" and first.state == "refused"):
             done_before = sum(
@@ -456,23 +517,91 @@ class Oracle:
                 f"{row.key} is {row.state}, and {done_before} were {what} before",
             )
 
-    def _composed(self) -> None:
-        counted: Counter[str] = Counter()
-        for row in self.rows.values():
-            if row.key in self.altered:
-                continue
-            if row.kind == "rma_booking":
-                for line in row.payload["lines"]:
-                    counted.update(line["adjustment_keys"])
-                    self.demand(
-                        len(line["adjustment_keys"]) == line["quantity"],
-                        "S4 composition",
-                        f"{row.key}: {line}",
-                    )
-            elif row.kind == "refund_create":
-                counted.update(row.payload["refund_keys"])
-        twice = [key for key, times in counted.items() if times > 1]
-        self.demand(not twice, "S3 one intent each", f"{twice} are in several intents")
+    def _composed(self, row: Row) -> None:
+        """S3, S4: a new intent is of what it says, and of nothing that another one is of."""
+        keys: list[str] = []
+        if row.kind == "rma_booking":
+            for line in row.payload["lines"]:
+                keys.extend(line["adjustment_keys"])
+                self.demand(
+                    len(line["adjustment_keys"]) == line["quantity"],
+                    "S4 composition",
+                    f"{row.key}: {line}",
+                )
+        elif row.kind == "refund_create":
+            keys.extend(row.payload["refund_keys"])
+            self._of_one_batch(row)
+        elif row.kind == "exchange_create":
+            keys.append(row.payload["unit_key"] + ":exchange")
+        twice = self.intended & set(keys) or len(keys) != len(set(keys))
+        self.demand(not twice, "S3 one intent each", f"{row.key}: {twice} in several intents")
+        self.intended |= set(keys)
+
+    def _of_one_batch(self, row: Row) -> None:
+        """M1, M2: what is refunded stands in one closed batch, and adds up to it."""
+        wanted = ", ".join(f"'{key}'" for key in row.payload["refund_keys"])
+        due = self.record.all(
+            "SELECT batch_id, amount_minor, currency FROM refunds_due "
+            f"WHERE refund_key IN ({wanted})"
+        )
+        batches = {batch for batch, _, _ in due}
+        self.demand(len(batches) == 1, "M1 one batch", f"{row.key} is of {batches}")
+        self.demand(batches <= self.closed, "M1 one batch", f"{batches} is not closed")
+        self.demand(
+            sum(amount for _, amount, _ in due) == _asked(row),
+            "M2 adds up",
+            f"{row.key}: {_asked(row)} for {due}",
+        )
+        currencies = {currency for _, _, currency in due}
+        self.demand(
+            currencies == {row.payload["currency"]}, "M6 not above paid", f"{row.key}: {currencies}"
+        )
+        if len(due) > 1:
+            self.sometimes["several units in one refund"] += 1
+
+    def _not_above_paid(self, effect: Effect) -> None:
+        """M6: we never send more for an order than it was paid."""
+        if effect.actor == "staff":
+            return
+        order = self.state.refunds[effect.header_id].order
+        ours = sum(
+            refund.amount * refund.times_sent
+            for refund in self.state.refunds.values()
+            if refund.order.id == order.id and _reference(refund).startswith("HRR-")
+        )
+        self.demand(ours <= _paid(order), "M6 not above paid", f"{order.reference}: {ours}")
+
+    def read_in_bulk(self, rows: set[tuple[Any, ...]], again: set[tuple[Any, ...]]) -> None:
+        """R1, R5: a second reading changes nothing; nothing that is there is missing."""
+        self.demand(rows == again, "R1 read twice", f"{rows ^ again}")
+        there = sum(len(rma.live) for rma in self.state.rmas.values())
+        self.demand(len(rows) >= there, "R5 nothing lost", f"{len(rows)} of {there} lines")
+        if there:
+            self.sometimes["bookings read in bulk"] += 1
+
+    def _posted_by_line(self, row: Row) -> None:
+        """S1, line by line: what our tables say was moved there is what was moved there."""
+        assert row.evidence is not None
+        header_id = row.evidence["header_id"]
+        if header_id in self.excused or row.key in self.excused:
+            return
+        query = (
+            "SELECT lower(row_id), lower(location_id), scrap_quantity, count(*) "
+            "FROM stock_adjustments WHERE state = 'posted' "
+            f"AND intent_key = '{row.key}' GROUP BY 1, 2, 3"
+        )
+        shown: Counter[tuple[str, str, int]] = Counter()
+        for line in self.state.rmas[header_id].live:
+            place = (line.order_row.row_id.lower(), line.location.lower(), int(line.scrap > 0))
+            shown[place] += line.quantity if line.actioned_at else 0
+        for row_id, location, scrapped, count in self.record.all(query):
+            self.demand(
+                shown[row_id, location, scrapped] == count,
+                "S1 line by line",
+                f"{row.key}: {count} posted at {location}, moved {dict(shown)}",
+            )
+        if header_id in self.edited:
+            self.sometimes["actioned with lines staff changed"] += 1
 
     def _units(self) -> None:
         """Nothing lost: what was decided is done, or stands where a person sees it."""
@@ -491,6 +620,14 @@ class Oracle:
                     "S8 nothing lost",
                     f"{name} is {state} and {intent_key} is {row.state}",
                 )
+
+
+def _paid(order: Any) -> Any:
+    return sum(line.line_total for line in order.lines) + order.postage_cost
+
+
+def _booked(effect: Effect, header_id: int) -> bool:
+    return effect.what == "booked" and _is(effect, header_id)
 
 
 def _is(effect: Effect, header_id: int) -> bool:

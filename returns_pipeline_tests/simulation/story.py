@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import sqlalchemy as sa
@@ -71,6 +73,59 @@ class Crash(BaseException):
     """The process is gone at this instruction; what it committed stays."""
 
 
+class _Strand:
+    """A worker's run that may be left standing at any edge and gone on with at another's.
+
+    A thread, of which only one ever runs: who goes on is handed over, so that a seed stays a
+    story that can be told again.
+    """
+
+    def __init__(self, name: str, run: Callable[[str], None]) -> None:
+        self.name = name
+        self.active: list[str] = []
+        self.over = False
+        self.dead = False
+        self._run = run
+        self._error: BaseException | None = None
+        self._go, self._back = threading.Semaphore(0), threading.Semaphore(0)
+        self._thread = threading.Thread(target=self._main, daemon=True)
+        self._thread.start()
+
+    def _main(self) -> None:
+        self._go.acquire()
+        try:
+            if not self.dead:
+                self._run(self.name)
+        except Crash:
+            pass
+        except BaseException as error:  # noqa: BLE001 (it is raised where it was resumed)
+            self._error = error
+        self.over = True
+        self._back.release()
+
+    def resume(self) -> None:
+        """Let it go on until it pauses or ends."""
+        self._go.release()
+        self._back.acquire()
+        if self._error is not None:
+            raise self._error
+
+    def pause(self) -> None:
+        """Inside it: stand still, and let who resumed it go on."""
+        self._back.release()
+        self._go.acquire()
+        if self.dead:
+            raise Crash
+
+    def end(self) -> None:
+        """Make an end of it, wherever it stands."""
+        if not self.over:
+            self.dead = True
+            self._error = None
+            self._go.release()
+        self._thread.join()
+
+
 class _Books(Account):
     """Decisions; the orders are mirrored once."""
 
@@ -108,6 +163,7 @@ class Story(Surroundings):
         self.p_crash = rng.choice((0.0, 0.0, 0.01, 0.04))
         self.p_freeze = rng.choice((0.0, 0.0, 0.02))
         self.p_nest = rng.choice((0.0, 0.01, 0.04))
+        self.p_pause = rng.choice((0.0, 0.1, 0.3))
         self.p_staff = rng.choice((0.0, 0.0, 0.02, 0.06))
         self.fates = rng.sample((*UNSENT, *BEFORE, *AFTER), 4) + list(LATE)
         self.waiting: list[tuple[float, int, Sent, str]] = []
@@ -115,11 +171,18 @@ class Story(Surroundings):
         self.looked_at_clock: dict[str, float] = {}
         self.reached: Counter[str] = self.oracle.sometimes
         self.calm = False
+        self.main = ""
+        self.last = False  # the run that must find nothing: it asks for everything
         self.quiet = 0  # inside a decision of the story: no edge of a worker
         self.writes = 0
         self.batch = 1
         self.closed: list[str] = []
         self.decided: Counter[Any] = Counter()
+        self.most = rng.choice((3, 3, 3, 8))  # units of an order line; six were ordered
+        self.clients: dict[str, Client] = {}
+        self.runs = 0
+        self.strands: list[_Strand] = []  # those that have begun and not ended
+        self.running: list[_Strand] = []  # the one that goes on last
 
     # --- time ---------------------------------------------------------------------
 
@@ -180,6 +243,8 @@ class Story(Surroundings):
             row = self.oracle.write_arrives(sent, self.active[-1])
             key = row.key if row else ""
         fate = self._fate(sent, key)
+        if key and (fate not in UNSENT and fate not in {"http_401", "http_429"}):
+            self.oracle.unanswered.add(key)
         self.say(f"{self.active[-1]} {sent.method} {key} {fate or 'answered'}")
         if write and fate:
             self.reached[f"fate {fate}"] += 1
@@ -253,6 +318,8 @@ class Story(Surroundings):
         self.oracle.committed(self.seconds())
         if self.calm or not self.active:
             return
+        if self.running and self.rng.random() < self.p_pause:
+            self._pause(where)
         roll = self.rng.random()
         for chance, what in (
             (self.p_crash, self._crash),
@@ -280,10 +347,43 @@ class Story(Surroundings):
         self.elapse(seconds / 2)
 
     def _other_worker(self, where: str) -> None:
-        free = [name for name in ("w1", "w2", "w3") if name not in self.active]
-        if len(self.active) < 3 and free:
+        """Another run goes on from where it stands, or begins, inside this one's step."""
+        standing = [strand for strand in self.strands if strand not in self.running]
+        taken = {*self.active, *(strand.name for strand in self.strands)}
+        taken |= {name for strand in self.strands for name in strand.active}
+        free = [name for name in ("w1", "w2", "w3") if name not in taken and name != self.main]
+        if standing and (not free or self.rng.random() < 0.8):
+            strand = self.rng.choice(standing)
+            self.reached[f"two workers in turns, one at {where}"] += 1
+        elif free:
+            strand = _Strand(free[0], self.tick)
+            self.strands.append(strand)
             self.reached[f"two workers, one at {where}"] += 1
-            self.tick(free[0])
+        else:
+            return
+        self._go_on(strand)
+
+    def _go_on(self, strand: _Strand) -> None:
+        mine, self.active = self.active, strand.active
+        self.running.append(strand)
+        try:
+            strand.resume()
+        finally:
+            self.running.remove(strand)
+            strand.active, self.active = self.active, mine
+            if strand.over:
+                self.strands.remove(strand)
+
+    def _pause(self, where: str) -> None:
+        self.say(f"{self.active[-1]} stands still before {where}")
+        self.reached[f"left standing at {where}"] += 1
+        self.running[-1].pause()
+
+    def _all_go_on(self) -> None:
+        """Those left standing go on to their ends."""
+        self.p_pause = 0.0
+        while self.strands:
+            self._go_on(self.strands[0])
 
     def _commit(self, _connection: sa.Connection) -> None:
         if self.calm or self.quiet or not self.active:
@@ -311,20 +411,27 @@ class Story(Surroundings):
         self.oracle.committed(self.seconds())
 
     def _run(self, name: str) -> None:
-        client = Client(self)
-        if self.calm or self.rng.random() < 0.6:
+        # A process lives for some runs, and its session with it.
+        if name not in self.clients or self.rng.random() < 0.2:
+            self.clients[name] = Client(self)
+        client = self.clients[name]
+        self.runs += 1
+        if self.calm or self.rng.random() < 0.4:
             looked, now = self.state.step, self.ours()
             readings.read_bookings(self.engine, client, now=now, overlap=timedelta(minutes=20))
             self.oracle.bulk_read = max(self.oracle.bulk_read, looked)
-        intend.intend_restocks(self.engine, policy=_POLICY, now=self.ours())
-        intend.intend_exchanges(self.engine, policy=_POLICY, now=self.ours())
-        intend.intend_refunds(self.engine, batch_ids=self.closed, now=self.ours())
+        if self.last or self._waits("stock_adjustments", "ready"):
+            intend.intend_restocks(self.engine, policy=_POLICY, now=self.ours())
+        if self.last or self._waits("exchange_orders", "ready"):
+            intend.intend_exchanges(self.engine, policy=_POLICY, now=self.ours())
+        if self.last or (self.closed and self._waits("refunds_due", "batched")):
+            intend.intend_refunds(self.engine, batch_ids=self.closed, now=self.ours())
         dispatcher = Dispatcher(
             self.engine,
             kinds.all_writes(client, self.engine),
             clock=self.ours,
             settle=SETTLE,
-            run_id=name,
+            run_id=f"{name}:{self.runs}",
             holder=name,
             monotonic=self.seconds,
             sleep=self.elapse,
@@ -337,6 +444,9 @@ class Story(Surroundings):
         while set(lanes) - idle and budget:
             budget -= 1
             kind = self.rng.choice(sorted(set(lanes) - idle))
+            if not self.last and not self._has_ready(kind):
+                idle.add(kind)  # a claim would find nothing: most do, and each costs
+                continue
             outcome = dispatcher.step(kind)
             if outcome is None:
                 idle.add(kind)
@@ -346,6 +456,15 @@ class Story(Surroundings):
             failures[kind] = failures[kind] + 1 if outcome in {"not_applied", "unknown"} else 0
             if failures[kind] > 5:
                 lanes.remove(kind)
+
+    def _waits(self, table: str, state: str) -> bool:
+        # What would only find nothing is not called, to spend the seeds on what does something.
+        query = f"SELECT 1 FROM {table} WHERE state = '{state}' AND intent_key IS NULL LIMIT 1"
+        return bool(self.record.all(query))
+
+    def _has_ready(self, kind: str) -> bool:
+        query = f"SELECT 1 FROM intents WHERE state = 'ready' AND kind = '{kind}' LIMIT 1"
+        return bool(self.record.all(query))
 
     # --- the world beside the workers ---------------------------------------------
 
@@ -371,6 +490,7 @@ class Story(Surroundings):
                     self._staff_actions,
                     self._staff_actions,
                     self._staff_edits,
+                    self._staff_changes,
                     self._staff_refunds,
                     self._staff_pays,
                     self._staff_doubles,
@@ -384,7 +504,7 @@ class Story(Surroundings):
 
     def _decide(self) -> None:
         number, line = self.rng.randint(1, ORDERS), self.rng.randint(1, 2)
-        if self.decided["unit", number, line] < 3:
+        if self.decided["unit", number, line] < self.most:
             self.decided["unit", number, line] += 1
             place = self.rng.choice((RESTOCK, DAMAGED))
             unit = self.books.decide(number, line, place, scrap=self.rng.random() < 0.1)
@@ -414,6 +534,7 @@ class Story(Surroundings):
     def _close(self) -> None:
         self.say(f"batch {self.batch} is closed")
         self.closed.append(f"batch-{self.batch}")
+        self.oracle.closed.add(f"batch-{self.batch}")
         self.batch += 1
 
     def _staff(self, **action: Any) -> None:
@@ -454,6 +575,24 @@ class Story(Surroundings):
             place = self.rng.choice((RESTOCK, DAMAGED))
             self._staff(action="edit_location", header_id=self.rng.choice(found), location=place)
 
+    def _staff_changes(self) -> None:
+        """Another quantity, or another amount, in what is not carried out yet."""
+        unsent = self._unsent()
+        if unsent and self.rng.random() < 0.5:
+            refund = self.rng.choice(unsent)
+            refund.rows[0].amount += Decimal("0.01")
+            self.oracle.edited.add(refund.header_id)
+            self.reached["staff change an amount"] += 1
+            self.say(f"staff: refund {refund.header_id} is a penny more")
+        elif found := self._open_rmas():
+            rma = self.state.rmas[self.rng.choice(found)]
+            line = self.rng.choice(rma.live)
+            if line.scrap == 0:
+                line.quantity = self.rng.choice((1, 2, 3))
+                self.oracle.edited.add(rma.header_id)
+                self.reached["staff change a quantity"] += 1
+                self.say(f"staff: RMA {rma.header_id} is of {line.quantity}")
+
     def _staff_refunds(self) -> None:
         number, line = self.rng.randint(1, ORDERS), self.rng.randint(1, 2)
         self._staff(
@@ -465,16 +604,18 @@ class Story(Surroundings):
         )
 
     def _staff_pays(self) -> None:
-        unsent = [
-            refund
-            for refund in self.state.refunds.values()
-            if not refund.times_sent and refund.header_id not in self.oracle.excused
-        ]
-        if unsent:
+        if unsent := self._unsent():
             self.reached["staff pays"] += 1
             refund = self.rng.choice(unsent)
             self.say(f"staff: pays refund {refund.header_id}")
             self.state.send(refund)
+
+    def _unsent(self) -> list[Any]:
+        return [
+            refund
+            for refund in self.state.refunds.values()
+            if not refund.times_sent and refund.header_id not in self.oracle.excused
+        ]
 
     def _staff_doubles(self) -> None:
         """Somebody types our reference into a booking of the same goods."""
@@ -582,12 +723,26 @@ class Story(Surroundings):
                     else:
                         with self._beside():
                             self.rng.choice((self._decide, self._owe, self._close))()
-                self.tick(self.rng.choice(("w1", "w2")))
+                self._turn()
                 self.elapse(self.rng.choice((5, 60, 400, 900, 1900)))
+            self._all_go_on()
             self._end()
         finally:
+            for strand in list(self.strands):
+                strand.end()
             sa.event.remove(self.engine, "commit", self._commit)
             self.record.close()
+
+    def _turn(self) -> None:
+        """One run from its beginning; what was left standing may go on before or inside it."""
+        if self.strands and self.rng.random() < 0.3:
+            self._go_on(self.rng.choice(self.strands))
+        standing = {strand.name for strand in self.strands}
+        free = [name for name in ("w1", "w2") if name not in standing]
+        if free:
+            self.main = self.rng.choice(free)
+            self.tick(self.main)
+            self.main = ""
 
     def _end(self) -> None:
         """Faults stop: settled or named within the settle time and two ticks (S8)."""
@@ -607,9 +762,11 @@ class Story(Surroundings):
                 self.elapse(SETTLE.total_seconds() + 60)
                 self.tick("w1")
         self.oracle.settled()
-        before, writes = self._everything(), self.writes
+        before, writes, read = self._everything(), self.writes, self._readings()
         self.elapse(60)
+        self.last = True
         self.tick("w1")
+        self.oracle.read_in_bulk(read, self._readings())
         self.oracle.demand(
             self.writes == writes, "S12 idempotence", "a tick with nothing new wrote"
         )
@@ -620,6 +777,13 @@ class Story(Surroundings):
             self.record.all(f"SELECT * FROM {table} ORDER BY id")
             for table in ("intents", "attempts", "stock_adjustments", "refunds_due")
         ] + [self.record.all("SELECT * FROM exchange_orders ORDER BY id")]
+
+    def _readings(self) -> set[tuple[Any, ...]]:
+        query = (
+            "SELECT rma_row_id, order_id, reference, location_id, quantity, scrap_quantity, "
+            "actioned_at FROM restock_readings"
+        )
+        return set(self.record.all(query))
 
     def say(self, text: str) -> None:
         """Print when traced."""

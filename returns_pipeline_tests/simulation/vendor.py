@@ -133,6 +133,7 @@ class Effect:
     what: str  # booked | posted | refund | paid
     header_id: int
     units: int
+    at: float = 0.0  # seconds since the story began
 
 
 @dataclass
@@ -146,7 +147,8 @@ class Watched(sandbox.LinnworksState):
 
     def _tell(self, what: str, header_id: int, units: int) -> None:
         self.step += 1
-        effect = Effect(self.step, self.actor, what, header_id, units)
+        at = (self.clock.now() - NOW).total_seconds()
+        effect = Effect(self.step, self.actor, what, header_id, units, at)
         self.effects.append(effect)
         self.on_effect(effect)
 
