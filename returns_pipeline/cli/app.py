@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from returns_pipeline.cli import alerts, database, queue, users
+from returns_pipeline.cli import alerts, database, finance, queue, users
 from returns_pipeline.cli.demo import demo
 from returns_pipeline.cli.exports import export, month_end
 from returns_pipeline.cli.reports import explain, report
@@ -25,6 +25,10 @@ app.command()(demo)
 app.command()(sync)
 app.command("close-day")(close_day)
 app.command()(reconcile)
+app.command()(finance.verify)
+app.command("reverse-batch")(finance.reverse_batch)
+app.add_typer(finance.batches, name="batches")
+app.add_typer(finance.periods, name="periods")
 app.command()(export)
 app.command("month-end")(month_end)
 app.command()(report)

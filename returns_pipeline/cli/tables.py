@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -291,6 +292,54 @@ def books(found: Mapping[str, Any]) -> RenderableType:
         numbers=["items", "balance", "difference"],
     )
     return Group(grid, Text(), _filled(made, rows))
+
+
+def register(rows: Sequence[Mapping[str, Any]], zone: str) -> RenderableType:
+    """The register of batches."""
+    made = table(
+        "Batches",
+        "batch",
+        "kind",
+        "state",
+        "of",
+        "refunds",
+        "since",
+        "ledger",
+        numbers=("refunds",),
+    )
+    return _filled(
+        made,
+        (
+            (
+                row["batch_id"],
+                row["kind"],
+                row["state"],
+                row["origin_date"].isoformat(),
+                amount_text(json.loads(row["totals"]).get("refunds", 0), row["currency"]),
+                local(row["events"][-1]["at"], zone) if row["events"] else "",
+                row["ledger_id"],
+            )
+            for row in rows
+        ),
+    )
+
+
+def periods(changes: Sequence[Mapping[str, Any]], zone: str) -> RenderableType:
+    """Who locked or unlocked which month, and when."""
+    made = table("Periods", "month", "", "by", "when", "why")
+    return _filled(
+        made,
+        (
+            (
+                one["period"],
+                "locked" if one["is_locked"] else "opened",
+                one["changed_by"],
+                local(one["changed_at"], zone),
+                one["reason"],
+            )
+            for one in changes
+        ),
+    )
 
 
 def batch(line: Mapping[str, Any]) -> RenderableType:

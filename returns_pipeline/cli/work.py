@@ -40,7 +40,13 @@ def progress(what: str) -> Iterator[Callable[[str], None]]:
         yield lambda message: status.update(escape(f"{what}: {message}"))
 
 
-def run(job: str, what: str, partition_key: str | None = None) -> LaunchResult:
+def run(
+    job: str,
+    what: str,
+    partition_key: str | None = None,
+    *,
+    config: Mapping[str, Any] | None = None,
+) -> LaunchResult:
     """Launch a job and wait for it.
 
     Raises:
@@ -48,7 +54,7 @@ def run(job: str, what: str, partition_key: str | None = None) -> LaunchResult:
         SettingsError: When the run found that they cannot be used.
         KeyboardInterrupt: When it was interrupted; its run says so.
     """
-    result = launched(job, what, partition_key=partition_key)
+    result = launched(job, what, partition_key=partition_key, config=config)
     if not result.success:
         raise failure(what, result)
     return result
@@ -202,6 +208,13 @@ def close_day(
     to: Annotated[
         str | None, typer.Option(metavar="DATE", help="Close every day from DATE to this one.")
     ] = None,
+    force: Annotated[
+        str,
+        typer.Option(
+            metavar="REASON",
+            help="Seal it although a vendor was not read to the day's end; the reason is kept.",
+        ),
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """A business day's financial batch: seal it, carry out its refunds, export its journal.
@@ -221,7 +234,8 @@ def close_day(
         if last < first:
             msg = f"--to {last} lies before {first}"
             raise Usage(msg)
-        closed = [_close(first + timedelta(days=n), found) for n in range((last - first).days + 1)]
+        days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
+        closed = [close(one, found, force=force) for one in days]
         if as_json:
             emit({"days": closed} if to else closed[0])
 
@@ -237,11 +251,17 @@ def _ended(text: str, found: Settings) -> date:
     return day
 
 
-def _close(day: date, found: Settings) -> dict[str, Any]:
+def close(day: date, found: Settings, *, force: str = "") -> dict[str, Any]:
+    """Launch the close of one day, and tell what stands of it afterwards.
+
+    Raises:
+        WorkFailed: When it was not closed.
+    """
     from returns_pipeline.cli import tables
     from returns_pipeline.steps import account
 
-    result = run("close_business_day", f"closing {day}", day.isoformat())
+    config = {"batches": {"force": force}} if force else None
+    result = run("close_business_day", f"closing {day}", day.isoformat(), config=config)
     with session.opened(found.database_url) as engine:
         document = account.closed_day(engine, day)
     stderr.print(tables.closed(document))

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from returns_pipeline.defs.alerts import SENSORS
-from returns_pipeline.defs.assets import ASSETS
+from returns_pipeline.defs.assets import ASSETS, finance
 from returns_pipeline.defs.automation import SCHEDULES, exceptions_after_a_failed_poll
 from returns_pipeline.defs.checks import CHECKS
 from returns_pipeline.defs.jobs import JOBS
@@ -15,7 +15,7 @@ from returns_pipeline.defs.resources import NothingPassed, Pipeline
 def assembled() -> dg.Definitions:
     """The whole code location. Loads without any variable set."""
     return dg.Definitions(
-        assets=ASSETS,
+        assets=[*ASSETS, *finance.TOLD],
         asset_checks=CHECKS,
         jobs=[*JOBS, prune_poll_runs],
         schedules=[*SCHEDULES, prune_schedule],

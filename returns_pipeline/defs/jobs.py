@@ -98,6 +98,17 @@ close_month = dg.define_asset_job(
     executor_def=dg.in_process_executor,
 )
 
+reverse_batch = dg.define_asset_job(
+    "reverse_batch",
+    selection=dg.AssetSelection.assets("batch_corrections"),
+    description=(
+        "Takes a sealed batch back and makes it anew under the policy of now: say which and why, "
+        "in the launchpad. Close its day afterwards: that writes the journals."
+    ),
+    tags=_NOT_AGAIN,
+    executor_def=dg.in_process_executor,
+)
+
 JOBS = (
     sync_returns,
     close_business_day,
@@ -105,4 +116,5 @@ JOBS = (
     refresh_exceptions,
     export_journals,
     close_month,
+    reverse_batch,
 )

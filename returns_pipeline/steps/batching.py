@@ -410,3 +410,20 @@ def register(engine: sa.Engine, since: date | None = None) -> list[dict[str, Any
                 {"state": row.state, "at": row.at, "run_id": row.run_id, "detail": row.detail}
             )
     return [{**one, "events": way[one["batch_id"]]} for one in headers]
+
+
+def document(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A batch of ``register`` as one JSON object."""
+    told = ("legal_entity", "channel_group", "currency", "hash", "description", "ledger_id")
+    return {
+        "id": row["batch_id"],
+        "kind": row["kind"],
+        "state": row["state"],
+        "business_date": row["business_date"].isoformat(),
+        "origin_date": row["origin_date"].isoformat(),
+        **{name: row[name] for name in told},
+        "reverses": row["reverses_id"],
+        "replaces": row["replaces_id"],
+        "totals": json.loads(row["totals"]),
+        "events": [{**one, "at": one["at"].isoformat()} for one in row["events"]],
+    }

@@ -44,6 +44,9 @@ GROUPS = {
         "batches",
         "batch_refunds",
         "journal_files",
+        "batch_corrections",
+        "ledger_files",
+        "month_end_pack",
     },
     "control": {"unit_settlement", "exception_queue", "reconciliation"},
 }
@@ -203,7 +206,8 @@ def test_a_poll_begins_no_refund_and_every_asset_is_in_a_job() -> None:
     }
 
     daily = {"sync_returns", "close_business_day", "reconcile_returns"}
-    assert set(by_job) == daily | {"refresh_exceptions"}
+    by_hand = {"export_journals", "close_month", "reverse_batch"}
+    assert set(by_job) == daily | by_hand | {"refresh_exceptions"}
     assert by_job["close_business_day"] == {"batches", "batch_refunds", "journal_files"}
     assert not by_job["sync_returns"] & by_job["close_business_day"]
     assert set.union(*by_job.values()) == set(SPECS)

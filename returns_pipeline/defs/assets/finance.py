@@ -1,18 +1,27 @@
 """Finance: what is owed as it happens; one sealed batch a business day."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
 import dagster as dg
 import sqlalchemy as sa
+from pydantic import Field
 
 from returns_pipeline.defs import metadata
 from returns_pipeline.defs.assets.build import FINANCE, Told, step_assets
 from returns_pipeline.defs.partitions import business_days, days_of
 from returns_pipeline.defs.resources import LINNWORKS_POOL, TABLES_POOL, Pipeline
-from returns_pipeline.steps import account, act, batching, closing, decide, money
+from returns_pipeline.steps import (
+    account,
+    act,
+    batching,
+    closing,
+    corrections,
+    decide,
+    money,
+)
 from returns_pipeline.steps.figures import Breakdown, of_open_units
 from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import tables as t
@@ -96,8 +105,29 @@ postings = step_assets(
 
 # --- the day ----------------------------------------------------------------------
 
-FORCED = "returns_pipeline/force"
-"""The run's tag with the reason for sealing a day whose sources were not read to its end."""
+
+class Close(dg.Config):
+    """How a day is closed, where that is not as always."""
+
+    force: str = Field(
+        default="",
+        description=(
+            "Why the day is sealed although its sources were not read to its end; kept with "
+            "its batches. Empty: it is not sealed then."
+        ),
+    )
+
+
+class Correction(dg.Config):
+    """Which batch is taken back, and why."""
+
+    batch: str = Field(description="The batch, such as HRL-20260314-UKGBP-00.")
+    reason: str = Field(description="Why; it stands in the reversal and in the replacement.")
+    replace: bool = Field(
+        default=True,
+        description="Whether its events are entered anew under the policy in force.",
+    )
+
 
 BATCHES = Told(
     name="batches",
@@ -125,14 +155,42 @@ BATCH_REFUNDS = Told(
 JOURNAL_FILES = Told(
     name="journal_files",
     description=(
-        "The day's journal for the accounts: a CSV and a manifest a batch, the same bytes "
-        "every time."
+        "The day's journal for the accounts: a CSV and a manifest a batch, and files for the "
+        "accounting programs the policy names. The same bytes every time."
     ),
     owner=FINANCE,
     deps=("batches", "batch_refunds"),
     kinds=("python", "csv"),
     tags={"holds": "money"},
 )
+
+CURRENCIES = "currencies"
+SEALED_BATCHES = Told(
+    name="sealed_batches",
+    description=(
+        "The sealed batches by business day and currency, each with its lines and control "
+        "totals. Told by the close of the day; nothing is computed here."
+    ),
+    owner=FINANCE,
+    deps=("batches",),
+    tags={"holds": "money"},
+)
+CORRECTIONS = Told(
+    name="batch_corrections",
+    description=(
+        "Batches that were taken back by a reversal, and what stands for them under the "
+        "policy of now. Started by hand, with the batch and the reason; the next close of the "
+        "day writes their journals."
+    ),
+    owner=FINANCE,
+    deps=("batches",),
+    tags={"holds": "money"},
+)
+_BY_CURRENCY = dg.MultiPartitionsDefinition(
+    {"day": business_days, "currency": dg.DynamicPartitionsDefinition(name=CURRENCIES)}
+)
+TOLD = (SEALED_BATCHES.spec("finance", _BY_CURRENCY),)
+"""Assets that no step of their own makes: another one tells what becomes of them."""
 
 
 def _day_by_day(
@@ -167,12 +225,13 @@ def _day_by_day(
     backfill_policy=dg.BackfillPolicy.single_run(),
     pool=TABLES_POOL,
 )
-def batches(context: dg.AssetExecutionContext, pipeline: Pipeline) -> None:
+def batches(context: dg.AssetExecutionContext, config: Close, pipeline: Pipeline) -> None:
     """Seal each day; where one of them is not over, none."""
 
     def seal(rt: Runtime, day: date) -> Mapping[str, Any]:
-        result = money.seal(rt, day, lag=lag, force=force)
+        result = money.seal(rt, day, lag=lag, force=config.force)
         context.log.info(result.message)
+        _tell_by_currency(context, rt, day, result.sealed)
         return {
             **metadata.counts({"sealed": len(result.sealed), "already": len(result.already)}),
             "outcome": dg.MetadataValue.text(result.message),
@@ -182,7 +241,6 @@ def batches(context: dg.AssetExecutionContext, pipeline: Pipeline) -> None:
     # A person may close a day as soon as it is over; the schedule gives its sources the
     # time the policy grants them.
     by_schedule = "dagster/schedule_name" in context.run.tags
-    force = context.run.tags.get(FORCED, "")
     with pipeline.step(context) as rt:
         lag = rt.policy.finance.close_lag if by_schedule else timedelta()
         for day in days_of(list(context.partition_keys)):
@@ -190,14 +248,53 @@ def batches(context: dg.AssetExecutionContext, pipeline: Pipeline) -> None:
         _day_by_day(context, rt, seal)
 
 
+def _tell_by_currency(
+    context: dg.AssetExecutionContext, rt: Runtime, day: date, sealed: Sequence[str]
+) -> None:
+    """Each batch that was sealed, on its day and currency, its totals as numbers to plot."""
+    for batch in account.closed_day(rt.engine, day)["batches"]:
+        if batch["id"] not in sealed:
+            continue
+        currency = batch["currency"]
+        context.instance.add_dynamic_partitions(CURRENCIES, [currency])
+        told = [
+            {
+                "line": line["number"],
+                "role": line["role"],
+                "account": line["account"],
+                "VAT": line["tax_rate"],
+                "side": line["side"],
+                "amount_minor": line["amount_minor"],
+                "currency": currency,
+                "units": len(line["item_ids"]),
+            }
+            for line in batch["lines"]
+        ]
+        context.log_event(
+            dg.AssetMaterialization(
+                SEALED_BATCHES.name,
+                partition=dg.MultiPartitionKey({"day": day.isoformat(), "currency": currency}),
+                metadata={
+                    "batch": dg.MetadataValue.text(batch["id"]),
+                    "content hash": dg.MetadataValue.text(batch["hash"]),
+                    "lines": metadata.table(told),
+                    **{
+                        f"totals/{name}": dg.MetadataValue.int(minor)
+                        for name, minor in batch["totals"].items()
+                    },
+                },
+            )
+        )
+
+
 def _of_day(rt: Runtime, day: date) -> Mapping[str, Any]:
     """The day's batches as a table, and its totals."""
     lines = []
-    totals: dict[str, Counter[str]] = {"debits": Counter(), "refunds": Counter()}
+    totals: dict[str, Counter[str]] = {name: Counter() for name in _PLOTTED}
     for batch in account.closed_day(rt.engine, day)["batches"]:
         told = batch["totals"]
-        totals["debits"][batch["currency"]] += told["debit"]
-        totals["refunds"][batch["currency"]] += told["refunds"]
+        for name, plotted in _PLOTTED.items():
+            totals[name][batch["currency"]] += told[plotted]
         lines.append(
             {
                 "batch": batch["id"],
@@ -217,9 +314,44 @@ def _of_day(rt: Runtime, day: date) -> Mapping[str, Any]:
         "batches of the day": metadata.table(lines),
         "dagster/partition_row_count": dg.MetadataValue.int(len(lines)),
         **rows,
-        **metadata.amounts("debits", totals["debits"]),
-        **metadata.amounts("refunds", totals["refunds"]),
+        **{k: v for name in _PLOTTED for k, v in metadata.amounts(name, totals[name]).items()},
     }
+
+
+# Plotted over time: what people call it, and its name among the control totals.
+_PLOTTED = {
+    "debits": "debit",
+    "refunds": "refunds",
+    "gross": "gross",
+    "net": "net",
+    "VAT": "vat",
+    "fees": "fees",
+    "shipping": "shipping",
+    "store credit": "store_credit",
+}
+
+
+@dg.multi_asset(name="batch_corrections", specs=[CORRECTIONS.spec("finance")], pool=TABLES_POOL)
+def batch_corrections(
+    context: dg.AssetExecutionContext, config: Correction, pipeline: Pipeline
+) -> Iterator[dg.MaterializeResult[Any]]:
+    """Take one batch back; by hand, with its reason."""
+    with pipeline.step(context, vendors=False) as rt:
+        made = corrections.reverse(rt, config.batch, reason=config.reason, replace=config.replace)
+        yield dg.MaterializeResult(
+            asset_key="batch_corrections",
+            metadata={
+                **metadata.counts({"reversed": 1, "replacements": len(made.replacement_ids)}),
+                metadata.DOCUMENT: dg.MetadataValue.json(
+                    {
+                        "reversed": made.reversed_id,
+                        "reversal": made.reversal_id,
+                        "replacements": list(made.replacement_ids),
+                        "origin_date": made.origin_date.isoformat(),
+                    }
+                ),
+            },
+        )
 
 
 @dg.multi_asset(
@@ -274,4 +406,12 @@ def journal_files(context: dg.AssetExecutionContext, pipeline: Pipeline) -> None
         _day_by_day(context, rt, write)
 
 
-ASSETS = (refunds_due, refunds_in_flight, postings, batches, batch_refunds, journal_files)
+ASSETS = (
+    refunds_due,
+    refunds_in_flight,
+    postings,
+    batches,
+    batch_refunds,
+    journal_files,
+    batch_corrections,
+)
