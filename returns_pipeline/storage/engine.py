@@ -121,11 +121,18 @@ def usable(engine: sa.Engine) -> Iterator[None]:
     try:
         yield
     except sa.exc.DatabaseError as error:
-        reason, remedy = _reason_and_remedy(error.orig)
-        if not remedy and not isinstance(error, sa.exc.OperationalError):
+        unusable = _unusable(engine, error)
+        if unusable is None:
             raise  # a statement is wrong, not the database
-        msg = f"cannot use the database {named(engine.url)} ({reason}): {remedy or _USUAL}"
-        raise DatabaseUnusable(msg) from error
+        raise unusable from error
+
+
+def _unusable(engine: sa.Engine, error: sa.exc.DBAPIError) -> DatabaseUnusable | None:
+    reason, remedy = _reason_and_remedy(error.orig)
+    if not remedy and not isinstance(error, sa.exc.OperationalError):
+        return None
+    msg = f"cannot use the database {named(engine.url)} ({reason}): {remedy or _USUAL}"
+    return DatabaseUnusable(msg)
 
 
 def _reason_and_remedy(said: BaseException | None) -> tuple[str, str]:
@@ -133,14 +140,13 @@ def _reason_and_remedy(said: BaseException | None) -> tuple[str, str]:
     return reason, next((what for sign, what in _REMEDIES if sign in reason), "")
 
 
-def _with_a_remedy(context: sa.engine.ExceptionContext) -> DatabaseInterrupted | None:
-    """Name what a person can do where the database as a whole failed, not a statement.
-
-    Connecting is ``usable``'s to tell.
-    """
-    engine = context.engine
-    if context.connection is None or engine is None or context.is_pre_ping:
+def _with_a_remedy(context: sa.engine.ExceptionContext) -> DatabaseUnusable | None:
+    """Name what a person can do where the database as a whole failed, not a statement."""
+    engine, error = context.engine, context.sqlalchemy_exception
+    if engine is None or not isinstance(error, sa.exc.DBAPIError) or context.is_pre_ping:
         return None
+    if context.connection is None:
+        return _unusable(engine, error)
     reason, remedy = _reason_and_remedy(context.original_exception)
     if context.is_disconnect:
         remedy = remedy or "the connection was lost: run this again when the server is back"

