@@ -3,9 +3,10 @@
 The way its documentation names for each part: ``rest_api`` reads the pages once, a
 transformer makes the rows of each table, a Pydantic model validates the units, ``merge``
 keeps one row a key. Written as fast as we know how: one pass over a page a table, plain
-dicts, no nested tables, no compression, the fastest load format of each destination. It is
-let off what the pipeline does besides: comparing a payload with the last one, a policy's
-codes, problems of a field, watermarks, checks of the stored table.
+dicts, no nested tables, no compression, two normalising processes, the fastest load format
+of each destination. It is let off what the pipeline does besides: comparing a payload with
+the last one, a policy's codes, problems of a field, watermarks, secondary indexes, checks of
+the stored table.
 
 Runs in an environment of its own (``requirements-bench.lock``).
 ``python dlt_tables.py DATABASE_URL VENDOR_URL SCRATCH_FOLDER``
