@@ -56,6 +56,7 @@ class Modelled:
     lease_until: datetime | None = None
     not_before: datetime | None = None
     sent_at: datetime | None = None
+    left: bool = False  # in its present attempt
     altered: bool = False
 
 
@@ -111,6 +112,7 @@ class Outbox(RuleBasedStateMachine):
             return multiple()
         wanted.state, wanted.attempt = "sending", wanted.attempt + 1
         wanted.lease_until, wanted.sent_at, wanted.not_before = self.now + LEASE, self.now, None
+        wanted.left = False
         self.noted += 1
         assert (got.state, got.attempt, got.sent_at) == ("sending", wanted.attempt, self.now)
         assert got.is_as_committed is not wanted.altered
@@ -128,6 +130,19 @@ class Outbox(RuleBasedStateMachine):
                 for m in self.model.values()
             )
         )
+
+    @rule(copy=copies)
+    def leave(self, copy: Intent) -> None:
+        """A worker sends, with whatever it still believes to hold."""
+        one = self.model[copy.intent_key]
+        holds = (one.state, one.attempt) == ("sending", copy.attempt) and (
+            one.lease_until is not None and one.lease_until > self.now
+        )
+        may = outbox.leave(self.engine, copy, now=self.now, lease=LEASE, run_id="run")
+        assert may is holds
+        if holds:
+            one.left, one.sent_at, one.lease_until = True, self.now, self.now + LEASE
+            self.noted += 1
 
     @rule(
         copy=copies,
@@ -182,7 +197,9 @@ class Outbox(RuleBasedStateMachine):
         ]
         assert outbox.expire_leases(self.engine, now=self.now, run_id="run") == len(over)
         for one in over:
-            one.state, one.lease_until = "unknown", None
+            # What has not left cannot leave any more; what has may have been carried out.
+            one.state, one.lease_until = ("unknown" if one.left else "ready"), None
+            one.not_before = None
         self.noted += len(over)
 
     @rule(target=copies)
