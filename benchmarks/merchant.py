@@ -6,14 +6,16 @@ begin theirs on days of their own: what a tick finds new.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from benchmarks.process import Phases
 from returns_pipeline.sandbox.catalogue import PRODUCTS
 from returns_pipeline.sandbox.model import World
 from returns_pipeline.sandbox.script import Script
-from returns_pipeline.steps import act, batching, capture, control, decide, derive, money
+from returns_pipeline.steps import act, capture, control, decide, derive, exporting, money
 from returns_pipeline.steps.runtime import Runtime
 
 DAY_0 = datetime(2026, 9, 20, tzinfo=UTC)
@@ -86,5 +88,6 @@ def close(rt: Runtime, day: float) -> None:
     date = at(day).date()
     money.seal(rt, date)
     act.refunds(rt, date)
-    batching.mark_exported(rt, date)
+    with tempfile.TemporaryDirectory() as folder:
+        exporting.export_day(rt, date, Path(folder))
     money.mark_posted(rt)

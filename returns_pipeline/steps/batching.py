@@ -328,20 +328,11 @@ def move(
     return len(going)
 
 
-def of_day(connection: sa.Connection, day: date, *states: str) -> list[str]:
-    """The batches of a closed day, however they are dated; only those in these states."""
+def of_day(connection: sa.Connection, day: date) -> list[str]:
+    """The batches of a closed day, however they are dated."""
     columns = t.batches.c
     query = sa.select(columns.batch_id).where(columns.origin_date == day)
-    if states:
-        query = query.where(columns.state.in_(states))
     return list(connection.execute(query.order_by(columns.batch_id)).scalars())
-
-
-def mark_exported(rt: Runtime, day: date) -> int:
-    """The journals of the day's sealed batches are written: those batches are exported."""
-    with rt.engine.begin() as connection:
-        ids = of_day(connection, day, "sealed")
-        return move(connection, ids, "exported", now=rt.now(), run_id=rt.run_id)
 
 
 def confirm(engine: sa.Engine, batch_id: str, ledger_id: str, *, by: str, now: datetime) -> None:

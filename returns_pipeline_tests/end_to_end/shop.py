@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from returns_pipeline import settings
 from returns_pipeline.sandbox.serve import Sandbox
-from returns_pipeline.steps import act, batching, capture, control, decide, derive, money
+from returns_pipeline.steps import act, capture, control, decide, derive, exporting, money
 from returns_pipeline.steps.runtime import Runtime
 
 SYNC = (
@@ -82,7 +82,7 @@ class Shop:
         with self.run(now) as rt:
             result = money.seal(rt, day)
             act.refunds(rt, day)
-            batching.mark_exported(rt, day)
+            exporting.export_day(rt, day, Path(self.environ["RETURNS_POLICY"]).parent / "journals")
             money.mark_posted(rt)
             control.settle_units(rt)
             control.exceptions(rt)
