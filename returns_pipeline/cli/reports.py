@@ -27,7 +27,7 @@ def report(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """One business day as a page to read (HTML) and a workbook to work with (XLSX).
+    """One business day: a page to read, a workbook of its returns, one of its books.
 
     \b
     Examples:
@@ -50,7 +50,7 @@ def report(
 def write_report(
     found: Settings, engine: sa.Engine, on: date, folder: Path | None = None
 ) -> dict[str, Any]:
-    """Write a day's two files, beside the journals if not told where.
+    """Write a day's page and its two workbooks, beside the journals if not told where.
 
     Returns:
         The report's figures and the files' paths.
@@ -58,18 +58,25 @@ def write_report(
     Raises:
         Usage: When they cannot be written there.
     """
+    from returns_pipeline.reporting.finance_book import finance_book
     from returns_pipeline.reporting.page import page
     from returns_pipeline.reporting.workbook import workbook
-    from returns_pipeline.steps import account, closing
+    from returns_pipeline.steps import account, books, closing
 
     place = folder or closing.journal_folder(found).parent / "reports"
     made = account.day_report(engine, on, policy=found.policy, now=found.clock())
+    ledger = books.books(engine, books.day(on), policy=found.policy)
+    files = {
+        "html": (f"returns-{on}.html", page(made)),
+        "xlsx": (f"returns-{on}.xlsx", workbook(made)),
+        "books": (f"books-{on}.xlsx", finance_book(ledger)),
+    }
     paths = {}
     try:
         place.mkdir(parents=True, exist_ok=True)
-        for kind, content in (("html", page(made)), ("xlsx", workbook(made))):
-            path = place / f"returns-{on}.{kind}"
-            partial = path.with_suffix(f".{kind}.part")
+        for kind, (name, content) in files.items():
+            path = place / name
+            partial = place / f"{name}.part"
             partial.write_bytes(content)
             partial.replace(path)  # a file is there whole or not at all
             paths[kind] = str(path)

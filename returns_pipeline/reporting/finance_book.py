@@ -257,7 +257,7 @@ def _by_day(book: Workbook, books: Books) -> BarChart | None:
     if not books.currencies:
         return None
     sheet = book["Days"]
-    chart = _bars("Refunds by day, each in its own currency")
+    chart = _bars("Refunds by day")
     last, width = len(books.days) + 1, len(books.currencies)
     data = Reference(sheet, min_col=5, max_col=4 + width, min_row=1, max_row=last)
     chart.add_data(data, titles_from_data=True)

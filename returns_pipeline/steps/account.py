@@ -574,7 +574,18 @@ class _Day:
                     header.currency,
                     header.hash,
                     tuple(
-                        BatchLine(*(*row[:-1], tuple(json.loads(row.unit_keys)))) for row in rows
+                        BatchLine(
+                            batch_id=row.batch_id,
+                            number=row.number,
+                            role=row.role,
+                            account=row.account,
+                            tax_rate=row.tax_key,
+                            side=row.side,
+                            amount_minor=row.amount_minor,
+                            currency=row.currency,
+                            item_ids=tuple(json.loads(row.unit_keys)),
+                        )
+                        for row in rows
                     ),
                 )
             )

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from returns_pipeline.reporting.exports.journal import (
 )
 from returns_pipeline.settings import SettingsError
 from returns_pipeline.steps import batching, books, periods
+from returns_pipeline.steps.invariants import RECENT, Finding, Scope
 from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
@@ -45,6 +47,14 @@ class NotAsked(ValueError):  # noqa: N818 (it says what is so)
 
 class TargetsRefused(Exception):  # noqa: N818 (it says what is so)
     """Some programs cannot take the batches as they are; the others' files are written."""
+
+
+class Changed(StrEnum):
+    """What becomes of files that would differ from those exported before."""
+
+    REFUSE = "refuse"
+    KEEP = "keep"
+    REPLACE = "replace"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +76,7 @@ def wanted(text: str, now: datetime, policy: Policy) -> Wanted:
     """
     columns = t.batches.c
     if _BATCH_ID.fullmatch(text):
-        return Wanted(text, columns.batch_id == text)
+        return _batch(text)
     if text == "yesterday":
         return of_day(business_date(now, policy.merchant.time_zone) - timedelta(days=1))
     try:
@@ -79,6 +89,10 @@ def wanted(text: str, now: datetime, policy: Policy) -> Wanted:
         msg = f"{text!r} is no date (2026-03-14, yesterday), no month (2026-03) and no batch id"
         raise NotAsked(msg) from None
     return Wanted(text, columns.business_date.between(month.first, month.last))
+
+
+def _batch(batch_id: str) -> Wanted:
+    return Wanted(batch_id, t.batches.c.batch_id == batch_id)
 
 
 def of_day(day: date) -> Wanted:
@@ -115,7 +129,7 @@ def export(
     targets: Sequence[str],
     folder: Path,
     *,
-    replace: bool = False,
+    changed: Changed = Changed.REFUSE,
 ) -> tuple[Outcome, ...]:
     """Write the files of each program for what is wanted; each program whole or not at all.
 
@@ -124,7 +138,7 @@ def export(
         what: Which batches.
         targets: Programs by name.
         folder: Where files go; each program but the generic one has a folder of its own in it.
-        replace: Whether files may be written that differ from those exported before.
+        changed: What becomes of files that would differ from those exported before.
 
     Raises:
         SettingsError: When a target is none of ours.
@@ -145,15 +159,37 @@ def export(
         left_out = tuple(journal.batch_id for journal, one in taken if one is None)
         try:
             written = target.write(what.name, own, ledger)
-            _refuse_changed(written, target, before, replace=replace)
+            differ = _differing(written, target, before)
+            if differ and changed is Changed.REFUSE:
+                _refuse(differ)
         except Refused as error:
             outcomes.append(Outcome(name, target.TITLE, left_out=left_out, problems=error.problems))
+            continue
+        if differ and changed is Changed.KEEP:
+            outcomes.append(Outcome(name, target.TITLE, left_out=left_out))
             continue
         place = folder if name == "generic" else folder / name
         files = _write(place, what.name, written.files) if own else ()
         _remember(rt, name, written.hashes, before)
         outcomes.append(Outcome(name, target.TITLE, files, tuple(written.hashes), left_out))
     return tuple(outcomes)
+
+
+def export_day(rt: Runtime, day: date, folder: Path) -> tuple[Outcome, ...]:
+    """What closing a day writes: each of its batches in files of its own.
+
+    The generic journal, and what the policy's ``[exports]`` targets name. A batch in a file
+    of its own is imported once: a late arrival does not come with what was there before.
+    Files written under other names stay as they are: they may have been imported.
+    """
+    with reading(rt.engine) as connection:
+        ids = batching.of_day(connection, day)
+    targets = ("generic", *rt.policy.exports.targets)
+    return tuple(
+        outcome
+        for batch_id in ids
+        for outcome in export(rt, _batch(batch_id), targets, folder, changed=Changed.KEEP)
+    )
 
 
 def ledger_of(policy: Policy, target: str) -> Ledger:
@@ -201,22 +237,25 @@ def _exported(connection: sa.Connection, ids: Sequence[str]) -> dict[tuple[str, 
     return {(row.batch_id, row.target): row.hash for row in rows}
 
 
-def _refuse_changed(
-    written: Written, target: Target, before: Mapping[tuple[str, str], str], *, replace: bool
-) -> None:
-    changed = [
+def _differing(
+    written: Written, target: Target, before: Mapping[tuple[str, str], str]
+) -> list[str]:
+    """The batches whose rows are not those that were exported before."""
+    return [
         batch_id
         for batch_id, now in written.hashes.items()
         if before.get((batch_id, target.NAME), now) != now
     ]
-    if changed and not replace:
-        raise Refused(
-            [
-                f"{batch_id} was exported before with other names; if it was imported, take "
-                "that back first, then export again with --replace"
-                for batch_id in changed
-            ]
-        )
+
+
+def _refuse(differ: Sequence[str]) -> None:
+    raise Refused(
+        [
+            f"{batch_id} was exported before with other names; if it was imported, take that "
+            "back first, then export again with --replace"
+            for batch_id in differ
+        ]
+    )
 
 
 def _write(folder: Path, name: str, files: Mapping[str, bytes]) -> tuple[Path, ...]:
@@ -259,3 +298,43 @@ def _remember(
         batching.move(
             connection, sealed, "exported", now=now, run_id=rt.run_id, detail=f"for {target}"
         )
+
+
+def every_batch_has_its_files(scope: Scope) -> Finding:
+    """Whether each batch was exported for every program the policy names.
+
+    An account or tax rate without a name in a program keeps a batch from it.
+    """
+    policy = scope.policy
+    columns, done = t.batches.c, t.batch_exports.c
+    query = sa.select(t.batches).where(
+        columns.origin_date.in_(scope.days)
+        if scope.days
+        else columns.sealed_at >= scope.now - RECENT
+    )
+    headers = scope.connection.execute(query.order_by(columns.batch_id)).all()
+    ids = [header.batch_id for header in headers]
+    pairs = sa.select(done.batch_id, done.target).distinct()
+    written = {
+        (row.batch_id, row.target)
+        for row in records.in_chunks(scope.connection, pairs, done.batch_id, ids)
+    }
+    rows = [
+        {"batch": header.batch_id, "program": TARGETS[target].TITLE}
+        for header in headers
+        for target in ("generic", *policy.exports.targets)
+        if (header.batch_id, target) not in written
+        and _goes_to(policy, target, header.currency, header.base_currency)
+    ]
+    return Finding(
+        holds=not rows,
+        message=f"{len(rows)} without files" if rows else "every batch has its files",
+        severe=False,
+        figures={"failures": len(rows), "batches": len(headers)},
+        rows=rows,
+    )
+
+
+def _goes_to(policy: Policy, target: str, *currencies: str) -> bool:
+    wanted_there = policy.exports.ledgers[target].currencies
+    return not wanted_there or any(currency in wanted_there for currency in currencies)

@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,7 +23,6 @@ from returns_pipeline.domain.model import (
     Posting,
     RefundType,
 )
-from returns_pipeline.reporting import journal as journal_files
 from returns_pipeline.settings import SettingsError
 from returns_pipeline.steps import batching, periods
 from returns_pipeline.steps.ledger import IN_TRANSIT, Ledger, posting_of
@@ -429,27 +427,3 @@ def mark_posted(rt: Runtime, day: date | None = None) -> dict[str, int]:
         ids = list(connection.execute(done).scalars())
         moved = batching.move(connection, ids, "posted", now=rt.now(), run_id=rt.run_id)
     return {"posted": moved}
-
-
-def journal(rt: Runtime, day: date, folder: Path) -> list[Path]:
-    """Write the day's journal (long CSV and JSON manifest), the same bytes every time."""
-    with reading(rt.engine) as connection:
-        batches, lines = t.batches.c, t.batch_lines.c
-        headers = connection.execute(
-            sa.select(t.batches).where(batches.origin_date == day).order_by(batches.batch_id)
-        ).all()
-        written: list[Path] = []
-        for header in headers:
-            rows = connection.execute(
-                sa.select(t.batch_lines)
-                .where(lines.batch_id == header.batch_id)
-                .order_by(lines.number)
-            ).all()
-            written.extend(
-                journal_files.write(
-                    folder,
-                    header._asdict(),
-                    [row._asdict() for row in rows],
-                )
-            )
-    return written

@@ -26,7 +26,7 @@ from unittest.mock import patch
 import sqlalchemy as sa
 
 from returns_pipeline.sandbox.serve import Sandbox
-from returns_pipeline.steps import act, batching, closing, money, runtime
+from returns_pipeline.steps import act, closing, exporting, money, runtime
 from returns_pipeline.storage import tables as t
 from returns_pipeline_tests.crash import story, verdict
 from returns_pipeline_tests.crash.databases import Databases, OneEngine
@@ -49,8 +49,7 @@ def _close(shop: Shop, now: datetime, journals: Path) -> None:
         for day in closing.days_to_close(rt):
             money.seal(rt, day)
             act.refunds(rt, day)
-            money.journal(rt, day, journals)
-            batching.mark_exported(rt, day)
+            exporting.export_day(rt, day, journals)
             money.mark_posted(rt, day)
 
 

@@ -21,7 +21,7 @@ from returns_pipeline.clients.transport import VendorError
 from returns_pipeline.dispatch import protocol
 from returns_pipeline.sandbox.linnworks import SWITCHES
 from returns_pipeline.sandbox.serve import Sandbox
-from returns_pipeline.steps import act, closing, money, runtime
+from returns_pipeline.steps import act, closing, exporting, money, runtime
 from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import migrate
 from returns_pipeline.storage import tables as t
@@ -80,7 +80,7 @@ class _Shop(Shop):
             for day in closing.days_to_close(rt):
                 money.seal(rt, day)
                 act.refunds(rt, day)
-                money.journal(rt, day, journals)
+                exporting.export_day(rt, day, journals)
                 money.mark_posted(rt, day)
 
 

@@ -76,7 +76,8 @@ def ledger_files(
         what = exporting.wanted(config.what, rt.now(), rt.policy)
         folder = Path(config.folder) if config.folder else closing.journal_folder(rt.settings)
         targets = config.targets or rt.policy.exports.targets
-        outcomes = exporting.export(rt, what, targets, folder, replace=config.replace)
+        changed = exporting.Changed.REPLACE if config.replace else exporting.Changed.REFUSE
+        outcomes = exporting.export(rt, what, targets, folder, changed=changed)
         yield dg.MaterializeResult(
             asset_key="ledger_files",
             metadata={

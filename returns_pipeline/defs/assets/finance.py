@@ -11,15 +11,16 @@ from pydantic import Field
 
 from returns_pipeline.defs import metadata
 from returns_pipeline.defs.assets.build import FINANCE, Told, step_assets
+from returns_pipeline.defs.assets.exports import of_outcomes
 from returns_pipeline.defs.partitions import business_days, days_of
 from returns_pipeline.defs.resources import LINNWORKS_POOL, TABLES_POOL, Pipeline
 from returns_pipeline.steps import (
     account,
     act,
-    batching,
     closing,
     corrections,
     decide,
+    exporting,
     money,
 )
 from returns_pipeline.steps.figures import Breakdown, of_open_units
@@ -394,12 +395,12 @@ def journal_files(context: dg.AssetExecutionContext, pipeline: Pipeline) -> None
 
     def write(rt: Runtime, day: date) -> Mapping[str, Any]:
         folder = closing.journal_folder(rt.settings)
-        files = money.journal(rt, day, folder)
-        done = {"exported": batching.mark_exported(rt, day), **money.mark_posted(rt, day)}
+        outcomes = exporting.export_day(rt, day, folder)
+        files = sum(len(one.files) for one in outcomes)
         return {
-            **metadata.counts({"files": len(files), **done}),
+            **metadata.counts({"files": files, **money.mark_posted(rt, day)}),
             "folder": dg.MetadataValue.path(str(folder)),
-            "written": metadata.table([{"file": path.name} for path in files]),
+            **of_outcomes(outcomes),
         }
 
     with pipeline.step(context) as rt:

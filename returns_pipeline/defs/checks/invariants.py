@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from returns_pipeline.defs.assets.build import CUSTOMER_SERVICE, FINANCE, OPERATIONS
 from returns_pipeline.domain.exceptions import runbook
+from returns_pipeline.steps import exporting
 from returns_pipeline.steps import invariants as ask
 from returns_pipeline.steps.invariants import Finding, Scope
 
@@ -95,6 +96,7 @@ INVARIANTS = (
         "REFUND_OVER_CEILING",
         blocking=True,
     ),
+    Invariant(exporting.every_batch_has_its_files, "journal_files", FINANCE, "ACCOUNT_UNMAPPED"),
     Invariant(ask.every_write_is_settled, "exception_queue", OPERATIONS, "WRITE_UNKNOWN_OUTCOME"),
     Invariant(ask.our_own_books_are_sound, "exception_queue", OPERATIONS, "WRITE_UNKNOWN_OUTCOME"),
     Invariant(ask.every_source_is_fresh, "exception_queue", OPERATIONS, "SOURCE_STALE"),
