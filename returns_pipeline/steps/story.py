@@ -14,9 +14,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from returns_pipeline.domain.decisions import KINDS
 from returns_pipeline.reporting.day import amount_text
 from returns_pipeline.steps.account import exception_document
-from returns_pipeline.storage import records
+from returns_pipeline.storage import decisions, records
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.engine import reading
 
@@ -157,8 +158,20 @@ def _unit_story(connection: sa.Connection, unit: str) -> dict[str, Any]:
         "batches": _batches_of(connection, unit),
         "acts": [_plain(row._asdict()) for row in acts],
         "exceptions": _exceptions_of(connection, unit),
+        "decisions": [_plain(one) for one in decisions.about(connection, [unit, *_all_acts(keys)])],
         "payloads": [{**_plain(row._asdict()), "body": json.loads(row.body)} for row in payloads],
     }
+
+
+def _all_acts(keys: list[str]) -> set[str]:
+    """The keys of actions, and of what each of them carries out, which bears the same number."""
+    made = {"rma_action": "rma_booking", "refund_action": "refund_create"}
+    found = set(keys)
+    for key in keys:
+        kind, _, reference = key.partition(":")
+        if kind in made:
+            found.add(f"{made[kind]}:{reference}")
+    return found
 
 
 def _batches_of(connection: sa.Connection, unit: str) -> list[dict[str, Any]]:
@@ -218,6 +231,7 @@ def timeline(item: Mapping[str, Any]) -> list[Moment]:
         *_paid(item),
         *_acted(item),
         *_asked(item),
+        *_said(item),
     ]
     # Instants are UTC and ISO 8601: their text sorts as they do. Of one instant, as told.
     return sorted(moments, key=lambda moment: moment.at)
@@ -296,3 +310,13 @@ def _asked(item: Mapping[str, Any]) -> Iterator[Moment]:
         if row["resolved_at"]:
             closing = f"{row['code']} closed: {row['resolution']}"
             yield Moment(row["resolved_at"], "exception", closing)
+
+
+def _said(item: Mapping[str, Any]) -> Iterator[Moment]:
+    for row in item["decisions"]:
+        text = f"{KINDS[row['kind']].title} ({row['actor']}: {row['reason']})"
+        yield Moment(row["decided_at"], "decision", text)
+        if row["outcome_at"]:
+            detail = f": {row['outcome_detail']}" if row["outcome_detail"] else ""
+            told = f"{row['outcome'].replace('_', ' ')}{detail}"
+            yield Moment(row["outcome_at"], "decision", told)

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 from flask import Flask, Response, g, render_template
 from flask_wtf.csrf import CSRFError, CSRFProtect
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, SecurityError
 
 from returns_pipeline.domain.policy import Policy
 from returns_pipeline.reporting.day import amount_text
@@ -83,7 +83,7 @@ def create_app(
     @app.after_request
     def bear(response: Response) -> Response:
         for name, value in _HEADERS.items():
-            response.headers.setdefault(name, value)
+            response.headers[name] = value
         if is_https:
             response.headers["Strict-Transport-Security"] = "max-age=31536000"
         return response
@@ -98,6 +98,8 @@ def create_app(
 
     @app.errorhandler(HTTPException)
     def failed(error: HTTPException) -> tuple[str, int]:
+        if isinstance(error, SecurityError):  # it has no pages to lead to
+            return "This page is not served under that name: set RETURNS_WEB_URL.", 400
         code = error.code or 500
         title, text = _PROBLEMS.get(code, _PROBLEMS[500])
         return render_template("problem.html", title=title, text=text), code
