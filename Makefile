@@ -67,8 +67,8 @@ storms: $(STAMP)  ## days over real sockets under every fate of a request, seede
 simulate: $(STAMP)  ## thousands of seeded stories of crashes, lost answers and staff (SEEDS=, FIRST=, JOBS=)
 	$(BIN)/python -m returns_pipeline_tests.simulation --seeds $(or $(SEEDS),5000) --first $(or $(FIRST),0) --jobs $(or $(JOBS),1)
 
-mutants: $(STAMP)  ## the write protocol made wrong, one small change at a time: which test sees it
-	$(BIN)/python -m returns_pipeline_tests.mutants
+mutants: $(STAMP)  ## the code made wrong, one small change at a time: which tests see it (docs/mutants.md)
+	$(BIN)/python -m returns_pipeline_tests.mutants --write docs/mutants.md --jobs $(or $(JOBS),2)
 
 # dlt is only measured against: it has an environment and a lock file of its own.
 bench: $(STAMP) .venv-bench/.installed  ## what it costs, beside dlt and as history grows: a quarter of an hour or more

@@ -24,6 +24,7 @@ from returns_pipeline.clients.transport import (
     ContractBroken,
     CredentialsRevoked,
     NotApplied,
+    OutcomeUnknown,
     RateLimited,
     Refused,
     Unauthorised,
@@ -336,7 +337,7 @@ class Dispatcher:
                 self._move(intent, "ready", step="not_sent", error=error.detail, wait=True)
             raise
         except Exception as error:  # noqa: BLE001 (what nobody has seen may have been applied)
-            if not left:
+            if not left and not isinstance(error, OutcomeUnknown):
                 return self._broken(intent, write, error)
             detail = error.detail if isinstance(error, VendorError) else type(error).__name__
             self._move(intent, "unknown", error=detail)

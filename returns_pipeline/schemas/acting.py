@@ -32,7 +32,7 @@ DECLARED = {
             "lease_until": f.instant("Until when the claim holds").or_null,
             "not_before": f.instant("It waits until then").or_null,
             "created_at": f.instant("When it was committed"),
-            "sent_at": f.instant("When it was last claimed for sending").or_null,
+            "sent_at": f.instant("When it was last claimed, then when its request left").or_null,
             "settled_at": f.instant("When it came to an end").or_null,
             "evidence": s.OBJECT.means("What proves it, JSON").or_null,
             "error": f.text("What went wrong last"),

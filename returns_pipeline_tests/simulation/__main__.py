@@ -20,7 +20,7 @@ from returns_pipeline.storage.migrate import upgrade
 from returns_pipeline_tests.simulation.oracle import Violation
 from returns_pipeline_tests.simulation.story import run_seed
 
-_PART = 250  # seeds a process takes at once
+_PART = 100  # seeds a process takes at once
 
 
 @dataclass
@@ -119,8 +119,9 @@ def main() -> int:
     parts = [seeds[i : i + _PART] for i in range(0, len(seeds), _PART)]
     result, began = Result(), time.perf_counter()
     with ProcessPoolExecutor(max_workers=given.jobs) as pool:
-        for part in pool.map(_part, parts):
-            result.add(part)
+        for part, done in zip(parts, pool.map(_part, parts), strict=True):
+            result.add(done)
+            sys.stderr.write(f"to seed {part[-1]}: {len(result.failed)} failed\n")
     took = time.perf_counter() - began
     rate = len(seeds) / result.used * 60
     sys.stdout.write(_table("always", "asked", result.always) + "\n")
