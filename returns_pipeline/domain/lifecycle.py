@@ -48,7 +48,12 @@ def best(a: Fact | None, b: Fact | None) -> Fact | None:
     return a if a.at <= b.at else b
 
 
-def _version(unit: Unit) -> tuple[datetime, int, str]:
+def version(unit: Unit) -> tuple[datetime, int, str]:
+    """What orders readings of one unit: the newest is the greatest.
+
+    The source's last change, then the fuller feed, then the payload's hash. Many are merged
+    in this order, so that what the newest leaves out is filled by the newest that says it.
+    """
     return (unit.updated_at or _NEVER, unit.source_rank, unit.payload_hash)
 
 
@@ -76,7 +81,7 @@ def merge(a: Unit, b: Unit) -> Unit:
     if a.unit_key != b.unit_key:
         msg = f"readings of two units: {a.unit_key} and {b.unit_key}"
         raise ValueError(msg)
-    old, new = (a, b) if _version(a) <= _version(b) else (b, a)
+    old, new = (a, b) if version(a) <= version(b) else (b, a)
     partial = new.source_rank == 0
     # Written out, field by field: this runs once a payload, and `replace` over a loop of
     # names costs three times as much. A test holds it to the fields of ``Unit``.

@@ -409,20 +409,23 @@ def _merge(
         after = {key: replace(unit, problems=()) for key, unit in before.items()}
     events: list[tuple[Any, ...]] = []
     codes: dict[str, tuple[str, str]] = {}
+    read: list[tuple[Unit, _Payload, tuple[str, str]]] = []
     for rows, given in _batches(found, rt):
         columns = hr.readings(**given)
         own_codes = zip(columns["express_code"], columns["merchant_rma"], strict=True)
-        for unit, row, code in zip(hr.units(columns), rows, own_codes, strict=True):
-            key, codes[row.key] = row.key, code
-            known = after.get(key) or before.get(key)
-            merged = lifecycle.merge(known, unit) if known else unit
-            facts = [
-                records.told_fact(kind, at, precision.value, detail)
-                for kind, at, precision, detail in lifecycle.events(known, merged)
-            ]
-            if facts:
-                events.append((key, records.told_text(facts), now, row.id))
-            after[key] = merged
+        read.extend(zip(hr.units(columns), rows, own_codes, strict=True))
+    # A shipment and a look-up of one poll are stored by their source, not by their age.
+    for unit, row, code in sorted(read, key=lambda one: lifecycle.version(one[0])):
+        key, codes[row.key] = row.key, code
+        known = after.get(key) or before.get(key)
+        merged = lifecycle.merge(known, unit) if known else unit
+        facts = [
+            records.told_fact(kind, at, precision.value, detail)
+            for kind, at, precision, detail in lifecycle.events(known, merged)
+        ]
+        if facts:
+            events.append((key, records.told_text(facts), now, row.id))
+        after[key] = merged
     fresh = [unit for key, unit in after.items() if before.get(key) != unit]
     ours = [unit for unit in fresh if not gate_rules.is_before_start(unit, rt.policy)]
     others = [unit for unit in fresh if gate_rules.is_before_start(unit, rt.policy)]
