@@ -126,6 +126,7 @@ class FinancePolicy:
     accounts: Mapping[str, str]  # role, or role.key -> account code
     post_cost: bool
     close_lag: timedelta  # a day is complete this long after its end
+    sealed_by: time = time(7)  # yesterday is sealed by then
     cost_currency: str = "base"  # "base": costs are in the merchant's currency | "order"
     cost_missing: str = "wait"  # "wait" | "skip": a movement without a cost
     split_discount: bool = False

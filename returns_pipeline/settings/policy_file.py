@@ -417,6 +417,7 @@ def _finance(table: Table) -> FinancePolicy:
     finance = FinancePolicy(
         post_cost=table.flag("post_cost"),
         close_lag=table.duration("close_lag"),
+        sealed_by=table.time("sealed_by"),
         cost_currency=table.either("cost_currency", "base", "order"),
         cost_missing=table.either("cost_missing", "wait", "skip"),
         split_discount=table.flag("split_discount"),

@@ -21,7 +21,7 @@ from returns_pipeline.domain import exceptions as rules
 from returns_pipeline.domain import lifecycle, reconciliation
 from returns_pipeline.domain.decisions import KINDS, Kind, fingerprint
 from returns_pipeline.domain.model import ExceptionRaised, Owner, Severity, Unit
-from returns_pipeline.steps import alerts, carry_out, early_money, soundness
+from returns_pipeline.steps import alerts, carry_out, early_money, finance_tasks, soundness
 from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import decisions as said
 from returns_pipeline.storage import records
@@ -474,6 +474,7 @@ _PREDICATES: tuple[Callable[[sa.Connection, Runtime, datetime], Raised], ...] = 
     _settings,
     _stale,
     _undelivered,
+    *finance_tasks.PREDICATES,
 )
 
 # Of the exceptions only a reading back of the vendors can raise or clear.

@@ -60,7 +60,7 @@ class Finding:
     rows: Sequence[Mapping[str, Any]] = ()
 
 
-def _found(
+def finding(
     rows: Sequence[Mapping[str, Any]],
     good: str,
     bad: str,
@@ -105,7 +105,7 @@ def every_return_has_an_order(scope: Scope) -> Finding:
     ]
     long_ago = scope.now - scope.policy.ages.orphan_old
     old = sum(row.since_at <= long_ago for row in orphans)
-    return _found(
+    return finding(
         rows,
         "every open return has its order",
         f"returned units have no Linnworks order, {old} of them for longer than "
@@ -149,7 +149,7 @@ def no_more_returned_than_despatched(scope: Scope) -> Finding:
         {"order": r.order_id, "sku": r.sku, "despatched": r.quantity, "returned": r.returned}
         for r in scope.connection.execute(query)
     ]
-    return _found(
+    return finding(
         rows,
         "no order line has more units returned than were despatched",
         "order lines have more units returned than were despatched",
@@ -163,7 +163,7 @@ def every_disposition_has_a_location(scope: Scope) -> Finding:
     """Policy rows whose location Linnworks does not have, or where good and bad would mix."""
     names = records.location_names(scope.connection)
     problems = disposition_rules.location_problems(scope.policy, names)
-    return _found(
+    return finding(
         [{"problem": problem} for problem in problems],
         "every disposition leads to a location that Linnworks has",
         "policy rows lead nowhere, or mix sellable and damaged: " + "; ".join(problems),
@@ -198,7 +198,7 @@ def no_unit_restocked_twice(scope: Scope) -> Finding:
         .having(sa.func.count() > 1)
     )
     rows = [{"unit": r.unit_key, "restocks": r.restocks} for r in scope.connection.execute(query)]
-    return _found(rows, "no unit was restocked twice", "units were restocked more than once")
+    return finding(rows, "no unit was restocked twice", "units were restocked more than once")
 
 
 def sellable_and_damaged_never_share_a_location(scope: Scope) -> Finding:
@@ -233,7 +233,7 @@ def sellable_and_damaged_never_share_a_location(scope: Scope) -> Finding:
         }
         for r in scope.connection.execute(query)
     ]
-    return _found(
+    return finding(
         rows,
         "sellable and other units go to locations of their own",
         "locations hold both sellable and other units",
@@ -291,7 +291,7 @@ def no_refund_before_receipt(scope: Scope) -> Finding:
             }
         )
     totals = ", ".join(f"{format_minor(n, code)} {code}" for code, n in sorted(amounts.items()))
-    return _found(
+    return finding(
         rows,
         "no money has left for goods that are not back",
         f"units were refunded and are not back ({totals})",
@@ -344,7 +344,7 @@ def every_refund_has_its_restock(scope: Scope) -> Finding:
                 "days": (scope.now - r.received_at).days,
             }
         )
-    return _found(
+    return finding(
         rows,
         "every refunded unit that came back is in stock, or written off",
         "units were refunded and received, and their stock movement has not gone through",
@@ -355,7 +355,7 @@ def every_refund_has_its_restock(scope: Scope) -> Finding:
 def no_line_refunded_above_its_price(scope: Scope) -> Finding:
     """Order lines of which more was refunded than was paid, in the batches of the days."""
     due, lines = t.refunds_due.c, t.order_lines.c
-    touched = sa.select(due.row_id).where(due.batch_id.in_(_batch_ids(scope)))
+    touched = sa.select(due.row_id).where(due.batch_id.in_(batch_ids(scope)))
     given = sa.func.sum(due.goods_minor)
     query = (
         sa.select(lines.order_id, lines.sku, lines.total_minor, given.label("refunded"))
@@ -369,7 +369,7 @@ def no_line_refunded_above_its_price(scope: Scope) -> Finding:
         {"order": r.order_id, "sku": r.sku, "paid": r.total_minor, "refunded": r.refunded}
         for r in scope.connection.execute(query)
     ]
-    return _found(
+    return finding(
         rows,
         "no order line was refunded above what was paid for it",
         "order lines were refunded above what was paid for them (minor units)",
@@ -379,7 +379,8 @@ def no_line_refunded_above_its_price(scope: Scope) -> Finding:
 # --- batches ----------------------------------------------------------------------
 
 
-def _batch_ids(scope: Scope) -> list[str]:
+def batch_ids(scope: Scope) -> list[str]:
+    """The batches of the days being closed, or the newest, newest first."""
     columns = t.batches.c
     query = sa.select(columns.batch_id).order_by(columns.business_date.desc(), columns.batch_id)
     if scope.days:
@@ -391,7 +392,7 @@ def _batch_ids(scope: Scope) -> list[str]:
 
 def _batches(scope: Scope) -> tuple[list[Any], dict[str, list[Any]]]:
     """The batches of the scope and their lines."""
-    ids = _batch_ids(scope)
+    ids = batch_ids(scope)
     headers = list(
         records.in_chunks(scope.connection, sa.select(t.batches), t.batches.c.batch_id, ids)
     )
@@ -421,7 +422,7 @@ def batch_balances(scope: Scope) -> Finding:
                     "told": f"{told[0]} / {told[1]}",
                 }
             )
-    return _found(
+    return finding(
         rows,
         "debits equal credits in every batch",
         "batches do not balance",
@@ -447,7 +448,7 @@ def sealed_bytes_are_unchanged(scope: Scope) -> Finding:
             rows.append({"batch": header.batch_id, "problem": "its bytes give another hash"})
         elif sealed != stored:
             rows.append({"batch": header.batch_id, "problem": "its lines are not the sealed ones"})
-    return _found(
+    return finding(
         rows,
         "every sealed batch is as it was sealed",
         "sealed batches were changed",
@@ -462,7 +463,7 @@ def every_posting_is_in_one_batch(scope: Scope) -> Finding:
     severe.
     """
     entered = t.postings.c
-    ids = _batch_ids(scope)
+    ids = batch_ids(scope)
     query = sa.select(
         entered.batch_id,
         entered.line_number,
@@ -507,7 +508,7 @@ def every_posting_is_in_one_batch(scope: Scope) -> Finding:
         {"batch": f"{day}: none yet", "line": f"{count} postings", "sealed": 0, "postings": amount}
         for day, amount, count in scope.connection.execute(late)
     )
-    return _found(
+    return finding(
         rows,
         "every posting of a closed day is in one batch",
         "lines are not the sum of their postings, or wait for their batch",
@@ -557,7 +558,7 @@ def every_exchange_has_one_order(scope: Scope) -> Finding:
         {"replacement": r.reference, "problem": f"{r.orders} orders in Linnworks"}
         for r in scope.connection.execute(twice)
     )
-    return _found(
+    return finding(
         rows,
         "every replacement was ordered once",
         "replacements were not ordered in time, or were ordered more than once",
@@ -578,7 +579,7 @@ def no_exchange_before_receipt(scope: Scope) -> Finding:
         {"replacement": r.reference, "return": r.return_id, "state": r.state}
         for r in scope.connection.execute(query)
     ]
-    return _found(
+    return finding(
         rows,
         "no replacement was ordered before its original was back",
         "replacements were ordered before their originals were back",
@@ -612,7 +613,7 @@ def uneven_exchange_is_never_free(scope: Scope) -> Finding:
         {"replacement": r.reference, "sku": r.sku, "return": r.return_id}
         for r in scope.connection.execute(query)
     ]
-    return _found(
+    return finding(
         rows,
         "no replacement of another price is free",
         "replacements of another price are free",
@@ -657,7 +658,7 @@ def every_write_is_settled(scope: Scope) -> Finding:
         }
         for r in scope.connection.execute(waiting)
     )
-    return _found(rows, "every write is settled", "writes are not settled")
+    return finding(rows, "every write is settled", "writes are not settled")
 
 
 def our_own_books_are_sound(scope: Scope) -> Finding:
@@ -666,7 +667,7 @@ def our_own_books_are_sound(scope: Scope) -> Finding:
         {"table": flaw.table, "row": flaw.key, "problem": flaw.what}
         for flaw in (*soundness.flaws(scope.connection), *soundness.held(scope.connection))
     ]
-    return _found(rows, "our own books are sound", "rows of our own books cannot be")
+    return finding(rows, "our own books are sound", "rows of our own books cannot be")
 
 
 SOURCES: Mapping[str, str] = {
@@ -689,7 +690,7 @@ def every_source_is_fresh(scope: Scope) -> Finding:
             ages[f"minutes_{name.partition('.')[0]}"] = minutes
         if last is None or last < scope.now - scope.policy.ages.source_stale:
             rows.append({"source": title, "minutes": "never read" if last is None else minutes})
-    return _found(
+    return finding(
         rows, "both vendors were read lately", "vendors were not read lately", figures=ages
     )
 
@@ -706,4 +707,4 @@ def every_alert_is_delivered(scope: Scope) -> Finding:
         }
         for one in alerts.undelivered(scope.connection, scope.now)
     ]
-    return _found(rows, "every alert was taken", "alerts were not taken by their channel")
+    return finding(rows, "every alert was taken", "alerts were not taken by their channel")

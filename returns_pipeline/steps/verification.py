@@ -86,10 +86,15 @@ def verify(engine: sa.Engine, batch_id: str) -> Verdict:
         NotThere: When there is no such batch.
     """
     with reading(engine) as connection:
-        header = batching.header(connection, batch_id)
-        differences = _as_stored(connection, header)
-        made, events, problems = _made_again(connection, header)
-        differences += problems
+        return verify_in(connection, batch_id)
+
+
+def verify_in(connection: sa.Connection, batch_id: str) -> Verdict:
+    """``verify`` over a connection that is open."""
+    header = batching.header(connection, batch_id)
+    differences = _as_stored(connection, header)
+    made, events, problems = _made_again(connection, header)
+    differences += problems
     sealed = header.body.encode()
     if made is not None:
         bytes_ = consolidation.canonical_bytes(made)

@@ -98,6 +98,80 @@ def _above_price(c: sa.Connection) -> None:
     seed.refund(c, goods_minor=6001, amount_minor=6001, batch_id=made.id, state="batched")
 
 
+def _closed(c: sa.Connection, days: int) -> None:
+    seed.insert(c, t.closed_days, business_date=seed.ago(days=days).date())
+
+
+def _vat(c: sa.Connection, reversed_minor: int) -> None:
+    """A whole line of 60.00 with VAT of 10.00 is refunded in a batch."""
+    _matched(c)
+    made = seed.batch(c)
+    c.execute(sa.update(t.order_lines).values(vat_minor=1000))
+    seed.refund(c, goods_vat_minor=reversed_minor, batch_id=made.id, state="batched")
+
+
+def _tender(c: sa.Connection, **values: Any) -> None:
+    """A refund whose clearing line is in a batch."""
+    made = seed.batch(c)
+    seed.refund(c, refund_key="u1:refund", batch_id=made.id, state="batched", **values)
+    seed.unguarded(c)
+    c.execute(sa.update(t.postings).values(event_key="u1:refund"))
+
+
+def _reversed(c: sa.Connection, amount: int = 6000) -> None:
+    made = seed.batch(c)
+    back = made.id.replace("-00", "-R1")
+    seed.insert(
+        c,
+        t.batches,
+        batch_id=back,
+        kind="reversal",
+        state="sealed",
+        business_date=DAY,
+        origin_date=DAY,
+        body="{}",
+        reverses_id=made.id,
+    )
+    for line in made.lines:
+        side = "credit" if line.side == "debit" else "debit"
+        seed.insert(
+            c,
+            t.batch_lines,
+            batch_id=back,
+            number=line.number,
+            role=line.role,
+            account=line.account,
+            tax_key=line.tax_key,
+            side=side,
+            amount_minor=amount,
+            unit_keys="[]",
+        )
+
+
+def _in_transit(c: sa.Connection, *, is_here: bool = False) -> None:
+    made = seed.batch(c)
+    seed.posting(
+        c, "debit", 1800, role="returned_goods_in_transit", batch_id=made.id, line_number=1
+    )
+    if is_here:
+        seed.adjustment(c, state="posted", is_ledgered=True)
+
+
+def _sent(c: sa.Connection, amount: int) -> None:
+    made = seed.batch(c)
+    seed.refund(c, batch_id=made.id, state="actioned", refund_header_id=7)
+    seed.insert(
+        c,
+        t.refund_readings,
+        refund_header_id=7,
+        unit="Item",
+        amount_minor=amount,
+        is_actioned=True,
+        actioned_at=seed.ago(hours=1),
+        is_ours=True,
+    )
+
+
 def _unbalanced(c: sa.Connection) -> None:
     made = seed.batch(c)
     seed.unguarded(c)
@@ -232,6 +306,15 @@ HOLDING = (
     Case("batch_balances", seed.batch, figure=("batches", 1), days=(DAY,)),
     Case("sealed_bytes_are_unchanged", seed.batch, figure=("batches", 1)),
     Case("every_posting_is_in_one_batch", seed.batch, figure=("batches", 1), days=(DAY,)),
+    Case("no_more_vat_reversed_than_charged", lambda c: _vat(c, 1000), days=(DAY,)),
+    Case("every_tender_line_is_its_refund", _tender, figure=("lines", 1)),
+    Case("reversals_take_back_their_originals", _reversed, figure=("reversals", 1)),
+    Case("goods_in_transit_are_owed_to_us", _in_transit),
+    Case("batches_come_out_of_their_payloads", lambda c: None, figure=("verified", 0)),
+    Case("every_unit_is_somewhere", seed.unit, figure=("received", 1)),
+    Case("refunds_sent_are_those_of_the_batches", lambda c: _sent(c, 6000)),
+    Case("yesterday_is_sealed", lambda c: _closed(c, days=1)),
+    Case("yesterday_is_sealed", lambda c: None),
     Case("every_exchange_has_one_order", seed.exchange),
     Case("no_exchange_before_receipt", lambda c: (seed.unit(c), seed.exchange(c))),
     Case("uneven_exchange_is_never_free", lambda c: (_matched(c), seed.exchange(c))),
@@ -242,7 +325,7 @@ HOLDING = (
     Case("our_own_books_are_sound", lambda c: (seed.unit(c), seed.adjustment(c))),
     Case("every_source_is_fresh", lambda c: _read(c, minutes=5)),
     Case("every_alert_is_delivered", lambda c: seed.message(c, state="sent", sent_at=seed.T0)),
-    Case("every_alert_is_delivered", lambda c: seed.message(c)),
+    Case("every_alert_is_delivered", seed.message),
 )
 BREAKING = (
     Case("every_return_has_an_order", lambda c: _orphan(c, hours=30), severe=False),
@@ -288,6 +371,20 @@ BREAKING = (
     Case("sealed_bytes_are_unchanged", _edited_lines, days=(DAY,)),
     Case("every_posting_is_in_one_batch", _lost_posting),
     Case("every_posting_is_in_one_batch", _late_posting, severe=False, figure=("late_days", 1)),
+    Case("no_more_vat_reversed_than_charged", lambda c: _vat(c, 999), days=(DAY,)),
+    Case("no_more_vat_reversed_than_charged", lambda c: _vat(c, 1001)),
+    Case(
+        "every_tender_line_is_its_refund",
+        lambda c: _tender(c, goods_minor=5999, amount_minor=5999),
+        days=(DAY,),
+    ),
+    Case("every_tender_line_is_its_refund", lambda c: _tender(c, tender="store_credit")),
+    Case("reversals_take_back_their_originals", lambda c: _reversed(c, amount=5999)),
+    Case("goods_in_transit_are_owed_to_us", lambda c: _in_transit(c, is_here=True), severe=False),
+    Case("batches_come_out_of_their_payloads", seed.batch, figure=("verified", 1)),
+    Case("every_unit_is_somewhere", lambda c: seed.unit(c, received_at=None, stage="started")),
+    Case("refunds_sent_are_those_of_the_batches", lambda c: _sent(c, 5999), severe=False),
+    Case("yesterday_is_sealed", lambda c: _closed(c, days=3), figure=("days", 2)),
     Case("every_exchange_has_one_order", _not_ordered),
     Case("every_exchange_has_one_order", _ordered_twice),
     Case("no_exchange_before_receipt", _exchanged_early),

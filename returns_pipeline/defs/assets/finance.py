@@ -12,7 +12,7 @@ from pydantic import Field
 from returns_pipeline.defs import metadata
 from returns_pipeline.defs.assets.build import FINANCE, Told, step_assets
 from returns_pipeline.defs.assets.exports import of_outcomes
-from returns_pipeline.defs.partitions import business_days, days_of
+from returns_pipeline.defs.partitions import POLICY, ZONE, business_days, days_of
 from returns_pipeline.defs.resources import LINNWORKS_POOL, TABLES_POOL, Pipeline
 from returns_pipeline.steps import (
     account,
@@ -28,6 +28,7 @@ from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.engine import reading
 
+SEALED_BY = POLICY.finance.sealed_by
 _due, _entered = t.refunds_due.c, t.postings.c
 
 refunds_due = step_assets(
@@ -139,6 +140,13 @@ BATCHES = Told(
     ),
     owner=FINANCE,
     table=t.batches,
+    # Yesterday, sealed in the night; one of the day before would be too old by then.
+    freshness=dg.FreshnessPolicy.cron(
+        deadline_cron=f"{SEALED_BY.minute} {SEALED_BY.hour} * * *",
+        lower_bound_delta=timedelta(hours=SEALED_BY.hour, minutes=SEALED_BY.minute)
+        or timedelta(days=1),
+        timezone=ZONE,
+    ),
     deps=("postings",),
     tags={"holds": "money"},
 )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from returns_pipeline.defs.assets.build import CUSTOMER_SERVICE, FINANCE, OPERATIONS
 from returns_pipeline.domain.exceptions import runbook
 from returns_pipeline.steps import exporting
+from returns_pipeline.steps import finance_invariants as books
 from returns_pipeline.steps import invariants as ask
 from returns_pipeline.steps.invariants import Finding, Scope
 
@@ -97,6 +98,39 @@ INVARIANTS = (
         blocking=True,
     ),
     Invariant(exporting.every_batch_has_its_files, "journal_files", FINANCE, "ACCOUNT_UNMAPPED"),
+    Invariant(
+        books.no_more_vat_reversed_than_charged,
+        "batches",
+        FINANCE,
+        "VAT_RATE_UNKNOWN",
+        blocking=True,
+    ),
+    Invariant(
+        books.every_tender_line_is_its_refund,
+        "batches",
+        FINANCE,
+        "CONTROL_TOTAL_MISMATCH",
+        blocking=True,
+    ),
+    Invariant(
+        books.reversals_take_back_their_originals,
+        "batches",
+        FINANCE,
+        "BATCH_UNBALANCED",
+        blocking=True,
+    ),
+    Invariant(books.goods_in_transit_are_owed_to_us, "batches", FINANCE, "CONTROL_TOTAL_MISMATCH"),
+    Invariant(books.batches_come_out_of_their_payloads, "reconciliation", FINANCE, "LEDGER_DRIFT"),
+    Invariant(
+        books.every_unit_is_somewhere, "reconciliation", OPERATIONS, "CONTROL_TOTAL_MISMATCH"
+    ),
+    Invariant(
+        books.refunds_sent_are_those_of_the_batches,
+        "reconciliation",
+        FINANCE,
+        "CONTROL_TOTAL_MISMATCH",
+    ),
+    Invariant(books.yesterday_is_sealed, "exception_queue", FINANCE, "BATCH_INCOMPLETE"),
     Invariant(ask.every_write_is_settled, "exception_queue", OPERATIONS, "WRITE_UNKNOWN_OUTCOME"),
     Invariant(ask.our_own_books_are_sound, "exception_queue", OPERATIONS, "WRITE_UNKNOWN_OUTCOME"),
     Invariant(ask.every_source_is_fresh, "exception_queue", OPERATIONS, "SOURCE_STALE"),
