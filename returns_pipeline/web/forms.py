@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask_wtf import FlaskForm
 from wtforms import HiddenField, PasswordField, SelectField, StringField
+from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length
 
 from returns_pipeline.domain.decisions import KINDS, Kind
@@ -33,7 +34,7 @@ class Assign(Plain):
     to = StringField("Give it to", validators=[Length(max=80)])
     owner = SelectField(
         "or hand it over to",
-        choices=[("", "the same team"), *((one.value, one.value) for one in Owner)],
+        choices=[SelectChoice("", "the same team"), *(SelectChoice(one.value) for one in Owner)],
     )
 
 
@@ -43,11 +44,11 @@ class Snooze(Plain):
     hours = SelectField(
         "For",
         choices=[
-            ("4", "4 hours"),
-            ("24", "a day"),
-            ("72", "3 days"),
-            ("168", "a week"),
-            ("336", "two weeks"),
+            SelectChoice("4", "4 hours"),
+            SelectChoice("24", "a day"),
+            SelectChoice("72", "3 days"),
+            SelectChoice("168", "a week"),
+            SelectChoice("336", "two weeks"),
         ],
         default="24",
     )
@@ -57,7 +58,9 @@ class Snooze(Plain):
 class Resolve(Plain):
     """What is decided; which of the answers are needed depends on the kind."""
 
-    kind = SelectField("Decide", choices=[(kind.value, KINDS[kind].title) for kind in Kind])
+    kind = SelectField(
+        "Decide", choices=[SelectChoice(kind.value, KINDS[kind].title) for kind in Kind]
+    )
     unit = StringField("Unit", validators=[Length(max=200)])
     row_id = StringField("Order line", validators=[Length(max=80)])
     order = StringField("Order", validators=[Length(max=80)])
