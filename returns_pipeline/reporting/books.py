@@ -59,6 +59,11 @@ class Sealed:
     ledger_id: str
     exports: tuple[str, ...] = ()
 
+    @property
+    def units(self) -> int:
+        """How many units it gives back; those of a reversal are taken away again."""
+        return (-1 if self.kind == "reversal" else 1) * self.totals.get("units", 0)
+
 
 @dataclass(frozen=True, slots=True)
 class BookLine:
@@ -261,13 +266,16 @@ class Books:
         return tuple(sorted(found, key=lambda code: (code != self.base_currency, code)))
 
     def totals(self, currency: str) -> dict[str, int]:
-        """The control totals of all batches of a currency; a reversal takes its batch's away."""
+        """The control totals of all batches of a currency; a reversal takes its batch's away.
+
+        Not from debits and credits: what was entered was entered, and taken back.
+        """
         total: Counter[str] = Counter()
         for batch in self.batches:
             if batch.currency == currency:
-                sign = -1 if batch.kind == "reversal" else 1
-                for name, minor in batch.totals.items():
-                    total[name] += sign * minor
+                total.update(batch.totals)
+                # A reversal's own totals are negative, but for what it counts.
+                total["units"] += batch.units - batch.totals.get("units", 0)
         return dict(total)
 
     def checks(self) -> tuple[Check, ...]:

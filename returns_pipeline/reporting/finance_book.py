@@ -365,7 +365,7 @@ def _batches(books: Books) -> list[tuple[Any, ...]]:
             b.state,
             b.business_date,
             b.origin_date,
-            b.totals.get("units", 0),
+            b.units,
             b.lines,
             b.currency,
             (b.debit_minor, b.currency),

@@ -459,10 +459,9 @@ class _Reader:
         refunds: dict[date, Counter[str]] = defaultdict(Counter)
         count: Counter[date] = Counter()
         for batch in batches:
-            sign = -1 if batch.kind == "reversal" else 1
             count[batch.business_date] += 1
-            units[batch.business_date] += sign * batch.totals.get("units", 0)
-            refunds[batch.business_date][batch.currency] += sign * batch.totals.get("refunds", 0)
+            units[batch.business_date] += batch.units
+            refunds[batch.business_date][batch.currency] += batch.totals.get("refunds", 0)
         span = (self.period.last - self.period.first).days + 1
         days = [self.period.first + timedelta(days=n) for n in range(span)]
         return tuple(

@@ -210,7 +210,11 @@ def test_a_report_written_again_replaces_the_first_and_leaves_nothing_else(
     for _ in range(2):
         command("report", "2026-03-14", "--to", str(tmp_path / "r"))
     names = sorted(path.name for path in (tmp_path / "r").iterdir())
-    assert names == ["returns-2026-03-14.html", "returns-2026-03-14.xlsx"]
+    assert names == [
+        "books-2026-03-14.xlsx",
+        "returns-2026-03-14.html",
+        "returns-2026-03-14.xlsx",
+    ]
 
 
 @pytest.mark.usefixtures("filled")
