@@ -67,14 +67,17 @@ def main() -> int:
     alone = asked.seed is not None
     seeds = [asked.seed] if alone else list(range(asked.first, asked.first + asked.seeds))
     told = Told(asked.database)
-    for outcome in _run(asked.database, seeds, asked.jobs):
-        told.add(outcome)
-        if outcome.problems or alone:
-            sys.stderr.write(f"seed {outcome.seed}: {outcome.problems or 'as it must be'}\n")
-        elif told.seeds % _PART == 0:
-            sys.stderr.write(f"{told.seeds} of {len(seeds)}\n")
-        if alone and not outcome.problems:
-            sys.stdout.write("".join(f"{one}\n" for one in outcome.met))
+    try:
+        for outcome in _run(asked.database, seeds, asked.jobs):
+            told.add(outcome)
+            if outcome.problems or alone:
+                sys.stderr.write(f"seed {outcome.seed}: {outcome.problems or 'as it must be'}\n")
+            elif told.seeds % _PART == 0:
+                sys.stderr.write(f"{told.seeds} of {len(seeds)}\n")
+            if alone and not outcome.problems:
+                sys.stdout.write("".join(f"{one}\n" for one in outcome.met))
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; what came of the seeds until here:\n")
     sys.stdout.write(page(told))
     return int(bool(told.failed or (told.never() and not alone)))
 

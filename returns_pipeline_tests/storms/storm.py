@@ -181,8 +181,8 @@ class Storms:
             for poll in story.STORM:
                 try:
                     shop.work(poll, journals)
-                except VendorError:
-                    failed += 1  # the next poll takes it up
+                except (VendorError, money.DayIncomplete):
+                    failed += 1  # the next run takes it up
             weather.calm = True
             weather.sandbox.linnworks_server.vendor.faults.clear()
             for poll in story.CALM:

@@ -12,7 +12,7 @@ from returns_pipeline.sandbox.model import Order, World
 from returns_pipeline.sandbox.script import RESTOCK, SHARE, Script
 
 STARTS = datetime(2026, 3, 9, tzinfo=UTC)
-ENDS = STARTS + timedelta(days=7, hours=8)
+ENDS = STARTS + timedelta(days=8, hours=8)
 SETTLE = timedelta(seconds=60)
 
 # Cases whose end does not hang on the hour at which the program gets to them.
@@ -59,6 +59,7 @@ def _day(number: int) -> tuple[Poll, ...]:
         Poll(evening),
         Poll(evening + soon),
         Poll(evening + later),
+        Poll(night - later / 2),  # a day is closed once both vendors were read past its end
         Poll(night, closes=True),
         Poll(night + soon),
         Poll(morning),
@@ -66,14 +67,18 @@ def _day(number: int) -> tuple[Poll, ...]:
     )
 
 
-STORM = (*_day(4), *_day(5)[2:4])
+STORM = (*_day(4), *_day(5)[2:5])
 """While requests meet their fates: a day and a half, two closings."""
 
 CALM = (
     Poll(STARTS + timedelta(days=6, hours=2)),
     Poll(STARTS + timedelta(days=6, hours=3)),
+    Poll(STARTS + timedelta(days=6, hours=4)),
+    Poll(STARTS + timedelta(days=7, minutes=20)),
     Poll(STARTS + timedelta(days=7, minutes=30), closes=True),
     Poll(STARTS + timedelta(days=7, hours=1)),
+    Poll(STARTS + timedelta(days=8, minutes=20)),
+    Poll(STARTS + timedelta(days=8, minutes=30), closes=True),
     Poll(ENDS),
 )
 """After the faults have stopped: the days must be finished here."""
