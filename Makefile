@@ -14,7 +14,7 @@ STAMP := $(VENV)/.installed
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui test quick lint format bench crash-matrix storms simulate mutants
+.PHONY: help setup demo ui test quick lint format bench crash-matrix database-faults storms simulate mutants
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -60,6 +60,9 @@ format: $(STAMP)  ## set the code out
 
 crash-matrix: $(STAMP)  ## a day killed at every vendor write and commit, on both databases: half an hour
 	$(BIN)/python -m returns_pipeline_tests.crash --write docs/crash-matrix.md $(MATRIX)
+
+database-faults: $(STAMP)  ## a day whose database fails at a commit, on both databases (EACH= commits a fault)
+	$(BIN)/python -m returns_pipeline_tests.database_faults --each $(or $(EACH),20)
 
 storms: $(STAMP)  ## days over real sockets under every fate of a request, seeded (SEEDS=, FIRST=, JOBS=, DATABASE=)
 	$(BIN)/python -m returns_pipeline_tests.storms --seeds $(or $(SEEDS),320) --first $(or $(FIRST),0) --jobs $(or $(JOBS),2) --database $(or $(DATABASE),sqlite)

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import astuple
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,24 +20,37 @@ from dagster._core.instance.ref import InstanceRef
 from returns_pipeline.sandbox.serve import Sandbox
 from returns_pipeline.settings import PROJECT
 from returns_pipeline_tests.crash import story, verdict
-from returns_pipeline_tests.crash.edges import AFTER_EFFECT, Edge
+from returns_pipeline_tests.crash.edges import AFTER_EFFECT, BEFORE_COMMIT, BEFORE_REQUEST, Edge
 from returns_pipeline_tests.crash.vendors import Vendors
 from returns_pipeline_tests.end_to_end.shop import Shop, policy
 
 pytestmark = pytest.mark.slow
 
-_RUN = "from returns_pipeline.cli import main; main()"
+# The real program; what it writes beside the database stays in this test's folder.
+_RUN = """
+import json, sys
+from pathlib import Path
+from returns_pipeline.steps import closing
+from returns_pipeline_tests.crash.edges import Edge, Watch
+closing.PROJECT = Path(sys.argv.pop(1))
+edge = json.loads(sys.argv.pop(1))
+if edge:
+    Watch(Edge(*edge)).install()
+from returns_pipeline.cli import main
+main()
+"""
+_REFUNDED = "commit of attempts, intents, refunds_due"
 
 
 class Merchant:
-    """The command line with vendors that kill it after a booking and after a refund."""
+    """The command line, and vendors that kill it after an effect."""
 
     def __init__(self, vendors: Vendors, shop: Shop, home: Path) -> None:
         self.vendors = vendors
         self.shop = shop
         self.home = home
 
-    def run(self, *command: str, now: datetime, dies: bool = False) -> Any:
+    def run(self, *command: str, now: datetime, dies: Edge | None = None) -> Any:
         """A command at a time; what it told, or nothing from the dead."""
         self.vendors.clock.set(now)
         environment = {
@@ -50,17 +64,22 @@ class Merchant:
             "DAGSTER_HOME": str(self.home),
         }
         process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-c", _RUN, *command, "--json"],
+            [sys.executable, "-c", _RUN, str(self.home), self._own(dies), *command, "--json"],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
         self.vendors.victim(process.pid if dies else 0)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=600)
         self.vendors.victim(0)
         assert process.returncode == (-9 if dies else 0), (out, err)
         return json.loads(out) if out else None
+
+    def _own(self, dies: Edge | None) -> str:
+        """The edge at which the program kills itself; after an effect a vendor does."""
+        is_own = dies is not None and dies.moment != AFTER_EFFECT
+        return json.dumps(astuple(dies) if is_own else None)
 
     def left_over(self) -> tuple[list[str], int]:
         """Runs that never ended, and places in Linnworks' pool that are held."""
@@ -70,8 +89,11 @@ class Merchant:
         return runs, pool.active_slot_count
 
 
+_BY_VENDORS = (Edge("ActionRMABooking", 2, AFTER_EFFECT), Edge("ActionRefund", 2, AFTER_EFFECT))
+
+
 @pytest.fixture
-def merchant(sqlite_url: str, tmp_path: Path) -> Iterator[Merchant]:
+def merchant(database_url: str, tmp_path: Path) -> Iterator[Merchant]:
     world = story.day(reduced=True)
     sandbox = Sandbox(world, now=story.STARTS)
     sandbox.save(tmp_path / "vendors")
@@ -79,23 +101,34 @@ def merchant(sqlite_url: str, tmp_path: Path) -> Iterator[Merchant]:
     home = tmp_path / "home"
     home.mkdir()
     shutil.copy(PROJECT / "dagster.yaml", home / "dagster.yaml")
-    kills = [Edge("ActionRMABooking", 2, AFTER_EFFECT), Edge("ActionRefund", 2, AFTER_EFFECT)]
-    with Vendors(tmp_path / "vendors", world, kills=kills) as vendors:
-        shop = Shop(vendors, sqlite_url, {"RETURNS_POLICY": policy(tmp_path)})  # type: ignore[arg-type]
+    with Vendors(tmp_path / "vendors", world, kills=_BY_VENDORS) as vendors:
+        shop = Shop(vendors, database_url, {"RETURNS_POLICY": policy(tmp_path)})  # type: ignore[arg-type]
         yield Merchant(vendors, shop, home)
 
 
+@pytest.mark.parametrize(
+    ("at_the_sync", "at_the_closing"),
+    [
+        pytest.param(*_BY_VENDORS, id="after an effect"),
+        pytest.param(
+            Edge("CreateOrders", 1, BEFORE_REQUEST),
+            Edge(_REFUNDED, 1, BEFORE_COMMIT),
+            id="before a request, before a commit",
+        ),
+    ],
+)
 def test_killed_commands_leave_neither_run_nor_place_and_the_next_ones_finish_their_work(
-    merchant: Merchant,
+    merchant: Merchant, at_the_sync: Edge, at_the_closing: Edge
 ) -> None:
     closing = ("close-day", "2026-03-09", "--to", "2026-03-13")
 
-    merchant.run("sync", now=story.EVENING, dies=True)
+    merchant.run("sync", now=story.EVENING, dies=at_the_sync)
     runs, held = merchant.left_over()
     assert (len(runs), held) == (1, 1)
     merchant.run("sync", now=story.EVENING + story.LATER)
     assert merchant.left_over() == ([], 0)
-    merchant.run(*closing, now=story.NIGHT, dies=True)
+    merchant.run("sync", now=story.NIGHT - story.BEFORE)
+    merchant.run(*closing, now=story.NIGHT, dies=at_the_closing)
     runs, held = merchant.left_over()
     assert (len(runs), held) == (1, 1)
     merchant.run(*closing, now=story.NIGHT + story.LATER)

@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sqlite3
+import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Collection
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+
+import sqlalchemy as sa
 
 from returns_pipeline.storage import engine
 from returns_pipeline.storage.engine import DatabaseUnusable
@@ -31,28 +36,63 @@ _LOST, _BROKEN = 3, 1
 class Paused(Watch):
     """Stops its process at edges, until somebody lets it go on.
 
+    Nothing of the database is held meanwhile: the other one is not to wait for a sleeper,
+    but to find what it left.
+
     Args:
         at: The how-manieth edges at which nothing is held.
         edge: Or one edge.
+        url: Of the database.
     """
 
-    def __init__(self, at: Collection[int] = (), edge: Edge | None = None) -> None:
+    def __init__(self, url: str, at: Collection[int] = (), edge: Edge | None = None) -> None:
         """Stop nowhere yet."""
-        super().__init__(edge)
-        self._stops = set(at)
-        self._free = 0
+        super().__init__()
+        self._path = url.removeprefix("sqlite:///") if url.startswith("sqlite") else ""
+        self._stops, self._edge = set(at), edge
+        self._seen = self._open = 0
+        self._may_begin = threading.Condition()
+        self._stopping = False
+
+    def install(self) -> None:
+        """Hook in, and see who is in a transaction."""
+        super().install()
+        sa.event.listen(sa.Engine, "begin", self._begun)
+        sa.event.listen(sa.Engine, "commit", self._over)
+        sa.event.listen(sa.Engine, "rollback", self._over)
+
+    def _begun(self, _connection: Any) -> None:
+        with self._may_begin:
+            self._may_begin.wait_for(lambda: not self._stopping)
+            self._open += 1
+
+    def _over(self, _connection: Any) -> None:
+        with self._may_begin:
+            self._open -= 1
+            self._may_begin.notify_all()
 
     def _reach(self, what: str, number: int, moment: str, connection: Any = None) -> None:
         super()._reach(what, number, moment, connection)
-        if moment in _FREE:
-            self._free += 1
-            if self._free in self._stops:
-                os.kill(os.getpid(), signal.SIGSTOP)
+        if moment not in _FREE:
+            return
+        self._seen += 1
+        if self._seen in self._stops or Edge(what, number, moment) == self._edge:
+            self._stop()
 
-    def strike(self, edge: Edge, connection: Any) -> None:
-        """Stop."""
-        del edge, connection
+    def _stop(self) -> None:
+        with self._may_begin:
+            if self._stopping:
+                return  # another lane's thread is at it
+            self._stopping = True
+            self._may_begin.wait_for(lambda: self._open <= 0, timeout=30)
+        if self._path:  # and the last commit is through
+            with closing(sqlite3.connect(self._path, timeout=30, isolation_level=None)) as mine:
+                mine.execute("BEGIN IMMEDIATE")
+                mine.execute("ROLLBACK")
         os.kill(os.getpid(), signal.SIGSTOP)
+        with self._may_begin:
+            self._stopping = False
+            self._may_begin.notify_all()
 
 
 class Worker:
@@ -113,7 +153,7 @@ def by_turns(
         workers = [
             Worker(
                 lambda work=DAY[number].work: work(shop, at, journals),
-                Paused(rng.sample(range(1, 60), stops)),
+                Paused(shop.url, rng.sample(range(1, 60), stops)),
                 journals / f"told-{place}",
             )
             for place, number in enumerate(numbers)
@@ -137,7 +177,7 @@ def overtaken(matrix: Matrix, point: Point, later: timedelta) -> list[str]:
     with matrix.before(point) as (_vendors, shop, journals):
         sleeper = Worker(
             lambda: phase.work(shop, phase.at, journals),
-            Paused(edge=point.edge),
+            Paused(shop.url, edge=point.edge),
             journals / "told",
         )
         if not sleeper.go_on():
