@@ -29,7 +29,6 @@ from returns_pipeline.domain.money import CURRENCIES, exponent
 from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.bulk import upsert
-from returns_pipeline.storage.engine import reading
 
 _SEARCH = "SearchReturnsRefundsPaged"
 _REFUNDS_READ = "linnworks.refunds"
@@ -58,9 +57,11 @@ def read_bookings(
     Raises:
         VendorError: When it could not be read; nothing is stored then.
     """
-    with reading(engine) as connection:
-        last = records.watermark(connection, restocks.BULK)
-    since = (last - overlap) if last else now - _FIRST_WINDOW
+    since = records.window_start(
+        engine, restocks.BULK, now=now, overlap=overlap, first=_FIRST_WINDOW
+    )
+    if since is None:
+        return {"bookings_read": 0}
     found: dict[int, tuple[object, ...]] = {}
     # Booked first: what was actioned meanwhile is told again, and stands.
     for date_type in ("BOOKED", "ACTIONED"):
@@ -158,9 +159,11 @@ def read_refunds(
         VendorError: When it could not be read. What the search found is stored with its
             watermark before the orders are looked at; those that were not are next time's.
     """
-    with reading(engine) as connection:
-        last = records.watermark(connection, _REFUNDS_READ)
-    since = (last - overlap) if last else now - _FIRST_WINDOW
+    since = records.window_start(
+        engine, _REFUNDS_READ, now=now, overlap=overlap, first=_FIRST_WINDOW
+    )
+    if since is None:
+        return {"refunds_read": 0, "refunds_seen": 0}
     found: dict[str, RefundRow] = {}
     for date_type in ("BOOKED", "ACTIONED"):
         for page in linnworks.refunded_rows(since, now + _AHEAD, date_type=date_type):

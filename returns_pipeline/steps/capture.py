@@ -61,13 +61,14 @@ class Received:
 
 def store(connection: sa.Connection, payloads: Iterable[Received], *, run_id: str) -> int:
     """Append the payloads that differ from the last of their kind; how many did."""
-    by_source: dict[str, dict[str, Received]] = {}
+    by_source: dict[str, dict[tuple[str, str], Received]] = {}
     for payload in payloads:
-        # Two pages may repeat an item: the last word of an answer stands.
-        by_source.setdefault(payload.source, {})[payload.key] = payload
+        # Two pages may repeat an item, and tell of it differently: which word is the newer
+        # one is not for here.
+        by_source.setdefault(payload.source, {})[payload.key, payload.hash] = payload
     stored = 0
     for source, found in by_source.items():
-        known = _last_hashes(connection, source, found)
+        known = _last_hashes(connection, source, {key for key, _ in found})
         new = [payload for payload in found.values() if known.get(payload.key) != payload.hash]
         for part in records.chunks(new, _AT_ONCE):  # a backfill's bodies are never all here twice
             bodies, unknown = _without_personal(part)
@@ -138,9 +139,15 @@ def order_payloads(rt: Runtime) -> dict[str, int]:
     """Read the orders changed since the last reading, less an overlap."""
     now = rt.now()
     policy = rt.policy.linnworks
-    with reading(rt.engine) as connection:
-        last = records.watermark(connection, _ORDERS_READ)
-    since = (last - policy.order_overlap) if last else now - policy.initial_window
+    since = records.window_start(
+        rt.engine,
+        _ORDERS_READ,
+        now=now,
+        overlap=policy.order_overlap,
+        first=policy.initial_window,
+    )
+    if since is None:
+        return {"read": 0, "changed": 0}
     payloads: list[Received] = []
     read = 0
     for page in rt.linnworks.orders_changed_since(since, policy.page_size):
@@ -234,12 +241,18 @@ def return_payloads(rt: Runtime) -> dict[str, int]:
     now = rt.now()
     policy = rt.policy.happy_returns
     with reading(rt.engine) as connection:
-        last = records.watermark(connection, _SHIPMENTS_READ)
         asked = _questions(connection, rt, now)
-    since = (last - policy.shipment_overlap) if last else now - policy.initial_window
+    since = records.window_start(
+        rt.engine,
+        _SHIPMENTS_READ,
+        now=now,
+        overlap=policy.shipment_overlap,
+        first=policy.initial_window,
+    )
     payloads: list[Received] = []
     counts: Counter[str] = Counter()
-    for shipment in rt.happy_returns.outbound_shipments(since, now):
+    shipments = rt.happy_returns.outbound_shipments(since, now) if since else []
+    for shipment in shipments:
         counts["shipments"] += 1
         # Keys are counted over the whole answer: a unit on the next page is another one.
         pages = rt.happy_returns.outbound_items(shipment.id)
@@ -254,7 +267,8 @@ def return_payloads(rt: Runtime) -> dict[str, int]:
     counts["read"] = len(payloads)
     with rt.engine.begin() as connection:
         counts["changed"] = store(connection, payloads, run_id=rt.run_id)
-        records.move_watermark(connection, _SHIPMENTS_READ, now=now, at=now)
+        if since:
+            records.move_watermark(connection, _SHIPMENTS_READ, now=now, at=now)
         _asked(connection, [key for key, _ in asked], rt, now)
     return dict(counts)
 

@@ -426,13 +426,26 @@ def _settings(connection: sa.Connection, rt: Runtime, _now: datetime) -> Raised:
         yield ExceptionRaised(code="CONFIG_CONTRADICTION", key=problem, message=problem)
 
 
+_SOURCES = (
+    "linnworks.orders",
+    "linnworks.bookings",
+    "linnworks.refunds",
+    "happy_returns.shipments",
+)
+
+
 def _stale(connection: sa.Connection, rt: Runtime, now: datetime) -> Raised:
     marks = t.watermarks.c
-    query = sa.select(marks.name, marks.at).where(
-        marks.at.is_not(None), marks.name.in_(("linnworks.orders", "happy_returns.shipments"))
-    )
-    for name, at in connection.execute(query):
-        if at < now - rt.policy.ages.source_stale:
+    query = sa.select(marks.name, marks.at, marks.updated_at).where(marks.name.in_(_SOURCES))
+    for name, at, updated_at in connection.execute(query):
+        if at is None or at > now + rt.policy.ages.source_stale:
+            yield ExceptionRaised(
+                code="SOURCE_STALE",
+                key=name,
+                message="its mark lay in the future: the clock was wrong; all is read again",
+                since=min(updated_at, now),
+            )
+        elif at < now - rt.policy.ages.source_stale:
             minutes = int((now - at).total_seconds() // 60)
             yield ExceptionRaised(
                 code="SOURCE_STALE",

@@ -10,7 +10,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -38,6 +38,7 @@ from returns_pipeline.domain.model import (
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.bulk import chunks as chunks  # noqa: PLC0414 - steps call it so
 from returns_pipeline.storage.bulk import insert, upsert
+from returns_pipeline.storage.engine import reading
 from returns_pipeline.storage.types import Row, Select, instant_from_text, instant_text
 
 UNIT_COLUMNS = (
@@ -526,6 +527,35 @@ def move_watermark(
     """Set a watermark, in the transaction of the rows it speaks for."""
     columns = ("name", "at", "position", "updated_at")
     upsert(connection, t.watermarks, columns, [(name, at, position, now)], key=("name",))
+
+
+def window_start(
+    engine: sa.Engine, name: str, *, now: datetime, overlap: timedelta, first: timedelta
+) -> datetime | None:
+    """Where the next window of a source begins.
+
+    A mark that lies in the future was set by a wrong clock and says nothing of what was read.
+    It is forgotten: this time nothing is read, and next time everything is, from ``first`` on.
+
+    Args:
+        engine: The database.
+        name: The source's watermark.
+        now: The end of the window.
+        overlap: How far before the last reading it begins.
+        first: How far back a source is read that never was.
+
+    Returns:
+        ``None`` where nothing is to be read.
+    """
+    with reading(engine) as connection:
+        last = watermark(connection, name)
+    if last is None:
+        return now - first
+    if last - overlap <= now:
+        return last - overlap
+    with engine.begin() as connection:
+        move_watermark(connection, name, now=now)
+    return None
 
 
 def location_names(connection: sa.Connection) -> dict[str, str]:
