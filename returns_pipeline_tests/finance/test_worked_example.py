@@ -1,4 +1,4 @@
-"""Section 5 of the finance specification, from the payload to the sealed line, on both databases."""
+"""Section 5 of the finance specification, from payload to sealed line, on both databases."""
 
 from datetime import date
 from pathlib import Path
@@ -113,7 +113,7 @@ def test_a_wrong_mapping_is_mended_by_a_reversal_and_a_replacement(books: Books)
     found = books.batches()
     back, anew = found[made.reversal_id], found["HRL-20260314-UKGBP-01"]
     assert back.description.startswith(f"reverses {BATCH}")
-    assert [row[:2] + (row[3], row[2]) + row[4:] for row in books.printed(back.batch_id)] == PRINTED
+    assert [(*row[:2], row[3], row[2], *row[4:]) for row in books.printed(back.batch_id)] == PRINTED
     assert books.printed(anew.batch_id) == [
         ("4099" if row[0] == "4100" else row[0], *row[1:]) for row in PRINTED
     ]
