@@ -134,3 +134,23 @@ def test_by_default_a_thousand_calls_take_seven_and_a_half_minutes_and_stay_belo
     # In any sixty seconds, wherever the vendor's minute begins.
     most = max(sum(1 for at in left[n : n + limit + 1] if at < left[n] + 60) for n in range(1000))
     assert most < limit
+
+
+def test_a_probe_that_is_answered_lets_the_lane_go_on(make_account: Callable[..., Account]) -> None:
+    account = make_account()
+    _intended(account, *range(1, 11))
+    account.fault(BOOK, "http_500_before", times=5)
+    dispatcher, waited = account.dispatcher(), []
+
+    def rests(seconds: float | None = None) -> bool:
+        waited.append(seconds)
+        return False
+
+    dispatcher.stop.wait = rests  # type: ignore[method-assign]
+
+    counts = dispatcher.drive(kinds.RESTOCK).counts()
+
+    # Five failures in a row, one rest, one probe; it was answered, and the others follow.
+    assert waited == [15.0]
+    assert (counts["rma_booking.unknown"], counts["rma_booking.confirmed"]) == (5, 5)
+    assert account.calls[BOOK] == 10
