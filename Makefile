@@ -39,7 +39,7 @@ $(STAMP): requirements.lock pyproject.toml
 demo: $(STAMP)  ## a merchant's week against the sandbox vendors, end to end
 	@$(BIN)/returns-pipeline demo
 
-ui: $(STAMP)  ## the Dagster UI on the demo's data, schedules on, until Ctrl-C
+ui: $(STAMP)  ## the Dagster UI and the exceptions' page on the demo's data, until Ctrl-C
 	@$(BIN)/returns-pipeline ui
 
 test: $(STAMP)  ## every test, with branch coverage

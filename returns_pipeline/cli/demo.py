@@ -206,5 +206,6 @@ def _account() -> dict[str, Any]:
     stderr.print(tables.lights(last["lights"]))
     stderr.print()
     say(f"the report of {last['business_date']}: {last['files']['html']}")
-    say("to see all of it in the Dagster UI, the vendors living on and the schedules on: make ui")
+    say("to see all of it in the Dagster UI, and its exceptions on their page, the vendors living")
+    say("on and the schedules on: make ui")
     return {**told, "report": last}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shlex
 import signal
 import subprocess
@@ -11,14 +12,17 @@ import threading
 import time
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from returns_pipeline.cli import demo as demo_module
-from returns_pipeline.cli import session
+from returns_pipeline.cli import session, web
 from returns_pipeline.cli.output import Json, Usage, WorkFailed, answering, emit, say, stdout
 from returns_pipeline.settings import PROJECT
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 
 def sandbox(
@@ -107,11 +111,13 @@ def stopping() -> threading.Event:
 
 def ui(
     port: Annotated[int, typer.Option(help="Of the Dagster UI.")] = 3000,
+    web_port: Annotated[int, typer.Option(help="Of the exceptions' page.")] = 8788,
 ) -> None:
-    """The Dagster UI on the demo's data, the sandbox vendors living on by the real clock.
+    """The Dagster UI and the exceptions' page on the demo's data, the vendors living on.
 
-    Schedules are on: returns are polled every five minutes. For a merchant's
-    own data nothing but `dagster dev` is needed.
+    By the real clock, and with the schedules on: returns are polled every five
+    minutes. For a merchant's own data nothing but `dagster dev` and
+    `returns-pipeline web` is needed.
 
     \b
     Examples:
@@ -131,9 +137,26 @@ def ui(
         served.start()
         session.set_variables({**demo_module.variables(), **served.environ()})
         try:
-            _dagster_dev(port, home)
+            with session.for_reading() as (found, engine):
+                word = _demo_user(engine, found.clock())
+                with web.serving(found, engine, "127.0.0.1", web_port) as at:
+                    say(f"the exceptions are at {at}: sign in as demo, password {word}")
+                    _dagster_dev(port, home)
         finally:
             served.stop()
+
+
+def _demo_user(engine: sa.Engine, now: datetime) -> str:
+    """Let one user into the sandbox's page, for everybody's tasks; a new password each time."""
+    from returns_pipeline.domain.model import Owner
+    from returns_pipeline.steps import access
+
+    word = secrets.token_urlsafe(12)
+    if any(user.name == "demo" for user in access.everybody(engine)):
+        access.change(engine, "demo", password=word, actor="the demo", now=now)
+    else:
+        access.add(engine, "demo", word, list(Owner), actor="the demo", now=now)
+    return word
 
 
 def _dagster_dev(port: int, home: Path) -> None:

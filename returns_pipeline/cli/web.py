@@ -35,7 +35,7 @@ def web(
       returns-pipeline web --port 8800
       RETURNS_WEB_URL=https://exceptions.example.com returns-pipeline web
     """
-    from returns_pipeline.cli.vendors import stopping
+    from returns_pipeline.cli.vendors import stopping  # it knows this module
 
     with answering(as_json=False), session.for_reading() as (found, engine):
         from returns_pipeline.steps import access

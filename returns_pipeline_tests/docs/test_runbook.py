@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from returns_pipeline.domain.decisions import KINDS, kinds_for
 from returns_pipeline.domain.exceptions import CATALOGUE, runbook
 from returns_pipeline_tests.docs import pages
 
@@ -26,9 +27,9 @@ def sources() -> list[Path]:
     return [
         path
         for path in found
-        # The first knows every code; the second asks whether one is open.
+        # The first two know what there is; the last asks whether one is open.
         if path.relative_to(package).as_posix()
-        not in {"domain/exceptions.py", "steps/invariants.py"}
+        not in {"domain/exceptions.py", "domain/decisions.py", "steps/invariants.py"}
     ]
 
 
@@ -60,6 +61,20 @@ def test_a_code_nothing_raises_says_so_and_every_other_says_what_to_do(code: str
     if code in raised():
         for part in ("**Means.**", "**Noticed.**", "**Do.**", "**Closes"):
             assert part in body, f"{code} has no {part}"
+
+
+@pytest.mark.parametrize("code", sorted(raised()))
+def test_a_section_names_the_decisions_that_settle_it_and_no_other(code: str) -> None:
+    body = SECTIONS[code.lower()].body
+    told = re.search(r"^\*\*Decide\.\*\*(.*?)\n\n", body, re.MULTILINE | re.DOTALL)
+    assert told is not None
+    named = re.findall(r"`([a-z_]+)`", told[1])
+    assert named == [kind.value for kind in kinds_for(code)]
+
+
+def test_every_decision_is_explained() -> None:
+    intro = RUNBOOK.section("how-to-use-this-page").body
+    assert re.findall(r"^\| `([a-z_]+)` \|", intro, re.MULTILINE) == [k.value for k in KINDS]
 
 
 def test_codes_stand_in_the_order_of_the_catalogue() -> None:
