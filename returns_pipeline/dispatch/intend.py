@@ -15,8 +15,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from returns_pipeline.dispatch import moves, replacements, restocks
 from returns_pipeline.dispatch import refunds as refund_writes
-from returns_pipeline.dispatch import replacements, restocks
 from returns_pipeline.domain import adjustments as rules
 from returns_pipeline.domain.model import StockAdjustment
 from returns_pipeline.domain.policy import Policy
@@ -137,6 +137,70 @@ def _restock(
         depends_on=booking.intent_key,
     )
     return [booking, action]
+
+
+# --- moves ------------------------------------------------------------------------
+
+
+def intend_moves(engine: sa.Engine, *, now: datetime) -> int:
+    """One change of levels a unit that is to be moved; how many.
+
+    What was written off stands in no level: it only comes, and what is to be written off
+    only goes.
+    """
+    moved, lines = t.stock_adjustments.c, t.order_lines.c
+    query = (
+        sa.select(t.stock_adjustments, lines.stock_item_id, t.orders.c.num_id)
+        .join(t.order_lines, lines.row_id == moved.row_id)
+        .join(t.orders, t.orders.c.order_id == moved.order_id)
+        .where(moved.state == "ready", moved.kind == "move")
+        .where(t.among(moved.state, t.UNPOSTED_ADJUSTMENT))
+        .order_by(moved.id)
+    )
+    with engine.begin() as connection:
+        rows = connection.execute(query).all()
+        before = _before(connection, rows)
+        intents = []
+        for row in rows:
+            reference = rules.move_reference(row.num_id, row.adjustment_key)
+            last = before[row.unit_key]
+            changes = []
+            if not last.scrap_quantity:
+                changes.append({"location_id": row.from_location_id.lower(), "units": -1})
+            if not row.scrap_quantity:
+                changes.append({"location_id": row.location_id.lower(), "units": 1})
+            intents.append(
+                NewIntent(
+                    intent_key=moves.move_key(reference),
+                    kind=moves.MOVE,
+                    subject=moves.level_subject(row.sku),
+                    reference=reference,
+                    payload={
+                        "adjustment_key": row.adjustment_key,
+                        "sku": row.sku,
+                        "item_id": row.stock_item_id.lower(),
+                        "changes": changes,
+                        "since": last.posted_at.isoformat(),
+                    },
+                )
+            )
+            connection.execute(
+                sa.update(t.stock_adjustments)
+                .where(moved.id == row.id)
+                .values(state="intended", intent_key=moves.move_key(reference))
+            )
+        outbox.enqueue(connection, intents, now=now)
+    return len(intents)
+
+
+def _before(connection: sa.Connection, moves_: Iterable[Any]) -> dict[str, Any]:
+    """What was posted last of each unit that is to be moved."""
+    moved = t.stock_adjustments.c
+    query = sa.select(moved.id, moved.unit_key, moved.scrap_quantity, moved.posted_at).where(
+        moved.state == "posted"
+    )
+    found = records.in_chunks(connection, query, moved.unit_key, {row.unit_key for row in moves_})
+    return {row.unit_key: row for row in sorted(found, key=lambda row: row.id)}
 
 
 # --- refunds ----------------------------------------------------------------------

@@ -5,16 +5,18 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from returns_pipeline.clients.linnworks import Linnworks
-from returns_pipeline.dispatch import refunds, replacements, restocks
+from returns_pipeline.dispatch import moves, refunds, replacements, restocks
 from returns_pipeline.dispatch.writes import Write
 
 RESTOCK = (restocks.BOOKING, restocks.ACTION)
+MOVE = (moves.MOVE,)
 EXCHANGE = (replacements.CREATE,)
 REFUND = (refunds.CREATE, refunds.ACTION)
 
 _KINDS: tuple[type[Write], ...] = (
     restocks.Booking,
     restocks.Action,
+    moves.Move,
     refunds.Creation,
     refunds.Action,
     replacements.Creation,

@@ -105,6 +105,11 @@ def booking_reference(order_num_id: int, adjustment_keys: Sequence[str]) -> str:
     return f"HR-{order_num_id}-{digest(adjustment_keys)}"
 
 
+def move_reference(order_num_id: int, adjustment_key: str) -> str:
+    """Our mark in the history of a move: the order's number and which move it is."""
+    return f"HRM-{order_num_id}-{digest([adjustment_key])}"
+
+
 def digest(keys: Iterable[str]) -> str:
     """Twelve characters made from keys, in whatever order they come."""
     return hashlib.sha256("\n".join(sorted(keys)).encode()).hexdigest()[:12].upper()

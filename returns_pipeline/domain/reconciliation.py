@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from returns_pipeline.domain.model import ExceptionRaised, Severity
 
@@ -27,6 +28,82 @@ class Restock:
     scrap_quantity: int
     unit_keys: tuple[str, ...]
 
+
+# --- the change history -----------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A row of an item's change history; ``at`` is UTC, ``level`` the level after it."""
+
+    location_id: str
+    at: datetime
+    units: int
+    note: str
+    level: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """Units that left one location by hand and came to another; ``at`` is when they came."""
+
+    from_location_id: str
+    to_location_id: str
+    units: int
+    at: datetime
+    note: str
+
+    @property
+    def name(self) -> str:
+        """What tells it from the others of its item."""
+        return f"{self.from_location_id}>{self.to_location_id} {self.at.isoformat()}"
+
+
+# The texts that returns leave there (contract Linnworks 6 [L]), and our own marks.
+_RETURNED = "customer return for order"
+_SCRAPPED = "scrapped by rma"
+_OURS = ("hr-", "hrm-")
+# How long goods may be on their way between two locations of the merchant's.
+_ON_THE_WAY = timedelta(hours=24)
+
+
+def is_return(change: Change) -> bool:
+    """Whether a return put the units there, or wrote them off."""
+    return change.note.casefold().startswith((_RETURNED, _SCRAPPED))
+
+
+def is_by_hand(change: Change) -> bool:
+    """Whether neither a return nor a move of ours made it: staff did, or a sale."""
+    return not is_return(change) and not change.note.casefold().startswith(_OURS)
+
+
+def transfers(changes: Iterable[Change]) -> list[Transfer]:
+    """Pair what left one location by hand with as many that came to another, in time order.
+
+    Linnworks' history does not name the other half of a transfer: the nearest of the same
+    size within a day is taken for it, each half once.
+    """
+    rows = sorted(changes, key=lambda one: (one.at, one.location_id))
+    came = [one for one in rows if one.units > 0]
+    found = []
+    for left in (one for one in rows if one.units < 0):
+        halves = [
+            one
+            for one in came
+            if one.units == -left.units
+            and one.location_id != left.location_id
+            and abs(one.at - left.at) <= _ON_THE_WAY
+        ]
+        if not halves:
+            continue
+        other = min(halves, key=lambda one: (abs(one.at - left.at), one.at))
+        came.remove(other)
+        at = max(left.at, other.at)
+        found.append(Transfer(left.location_id, other.location_id, other.units, at, other.note))
+    return found
+
+
+# --- restocks ---------------------------------------------------------------------
 
 # By location: units returned there, and of those the units written off.
 _Places = dict[str, tuple[int, int]]

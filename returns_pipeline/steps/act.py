@@ -23,12 +23,14 @@ from returns_pipeline.storage.engine import reading
 
 
 def restocks(rt: Runtime) -> dict[str, int]:
-    """Book and action one RMA an order and receipt; drive whatever is still open."""
+    """Book and action one RMA an order and receipt, move what stands wrong; drive what is open."""
     if not rt.live:
         return _shadow(rt, t.stock_adjustments, t.UNPOSTED_ADJUSTMENT)
     held = _hold(rt)
     intended = intend.intend_restocks(rt.engine, policy=rt.policy, now=rt.now())
-    return {"intended": intended, **held, **_drive(rt, kinds.RESTOCK)}
+    moves = intend.intend_moves(rt.engine, now=rt.now())
+    counts = {"intended": intended, **({"moves": moves} if moves else {}), **held}
+    return {**counts, **_drive(rt, (*kinds.RESTOCK, *kinds.MOVE))}
 
 
 def exchanges(rt: Runtime) -> dict[str, int]:

@@ -207,10 +207,11 @@ def stopped_again(connection: sa.Connection, tasks: Collection[int], *, now: dat
 # --- stock that waits for a word --------------------------------------------------
 
 
-def places(connection: sa.Connection, by_unit: Mapping[str, Decision]) -> None:
+def places(connection: sa.Connection, by_unit: Mapping[str, Decision], *, run_id: str) -> None:
     """Carry out what was decided about where units stand, before stock is computed.
 
-    A move that was held is ready to be made. What is done by hand is made by nobody else:
+    A move that was held is ready to be made; where Linnworks has a unit elsewhere than it was
+    posted, the move from there is made here. What is done by hand is made by nobody else:
     a restock that was not intended yet is dropped, a held move counts as made.
     """
     moved = t.stock_adjustments.c
@@ -219,12 +220,9 @@ def places(connection: sa.Connection, by_unit: Mapping[str, Decision]) -> None:
             continue
         held_move = (moved.unit_key == key, moved.kind == "move", moved.state == "held")
         if decision.kind is Kind.MOVE:
-            connection.execute(
-                sa.update(t.stock_adjustments)
-                .where(*held_move)
-                .values(state="ready", note=f"WRONG_LOCATION: {decision.by}; it is to be moved")
-            )
+            _move(connection, decision)
             continue
+        _withdraw_moves(connection, key, decision, run_id=run_id)
         connection.execute(
             sa.delete(t.stock_adjustments).where(moved.unit_key == key, moved.state == "ready")
         )
@@ -238,6 +236,61 @@ def places(connection: sa.Connection, by_unit: Mapping[str, Decision]) -> None:
             .where(moved.unit_key == key, moved.state == "posted", moved.note != "")
             .values(note="")
         )
+
+
+def _move(connection: sa.Connection, decision: Decision) -> None:
+    moved = t.stock_adjustments.c
+    note = f"WRONG_LOCATION: {decision.by}; it is to be moved"
+    of_unit = moved.unit_key == decision.subject
+    rows = connection.execute(
+        sa.select(t.stock_adjustments).where(of_unit).order_by(moved.id)
+    ).all()
+    waiting = [row for row in rows if row.state != "posted"]
+    if waiting:
+        # One whose write has stopped goes on by its own key (``writes``), and by no other.
+        connection.execute(
+            sa.update(t.stock_adjustments)
+            .where(of_unit, moved.kind == "move", moved.state == "held", moved.intent_key.is_(None))
+            .values(state="ready", note=note)
+        )
+        return
+    here, there = (decision.arguments[k] for k in ("from_location_id", "location_id"))
+    if not rows or rows[-1].location_id != there or rows[-1].from_location_id == here:
+        return  # made already, or decided otherwise since
+    last = rows[-1]._asdict()
+    for name in ("id", "intent_key", "rma_header_id", "rma_row_id", "posted_at", "is_ledgered"):
+        del last[name]
+    last |= {
+        "adjustment_key": f"{decision.subject}:move:{len(rows)}",
+        "kind": "move",
+        "from_location_id": here,
+        "state": "ready",
+        "note": note,
+        "policy_hash": decision.policy_hash,
+        "created_at": decision.decided_at,
+    }
+    connection.execute(sa.insert(t.stock_adjustments).values(**last))
+
+
+def _withdraw_moves(
+    connection: sa.Connection, unit: str, decision: Decision, *, run_id: str
+) -> None:
+    """What a person has seen to is not sent, nor does its write wait for anybody."""
+    moved = t.stock_adjustments.c
+    query = sa.select(moved.intent_key).where(
+        moved.unit_key == unit, moved.state == "held", moved.intent_key.is_not(None)
+    )
+    for key in connection.execute(query).scalars().all():
+        intent = outbox.find(connection, key)
+        if intent is not None and intent.kind in kinds.MOVE and intent.state == "suspense":
+            outbox.move(
+                connection,
+                intent,
+                "withdrawn",
+                now=decision.decided_at,
+                run_id=run_id,
+                error=decision.by,
+            )
 
 
 # --- what became of it ------------------------------------------------------------

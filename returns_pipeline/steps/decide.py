@@ -424,7 +424,7 @@ def adjustments(rt: Runtime) -> dict[str, int]:
         misplaced: list[tuple[int, Disposition]] = []
         placed = decisions.of_open_units(connection, "place")
         if placed:
-            carry_out.places(connection, placed)
+            carry_out.places(connection, placed, run_id=rt.run_id)
             stored = records.rows_of(connection, t.stock_adjustments, work.units)
         for key, unit in work.units.items():
             found = work.matches.get(key)

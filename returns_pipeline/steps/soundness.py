@@ -27,7 +27,7 @@ MARK = "our own books"
 """How the reason of everything that is held by this module begins, after its code."""
 
 _NEWEST = 500  # rows looked at whatever their state, so that one of no state there is is seen
-_KINDS = frozenset((*kinds.RESTOCK, *kinds.EXCHANGE, *kinds.REFUND))
+_KINDS = frozenset((*kinds.RESTOCK, *kinds.MOVE, *kinds.EXCHANGE, *kinds.REFUND))
 _SETTLED = frozenset(("confirmed", "refused", "withdrawn"))
 _LOOK = "look in Linnworks what became of it, then settle it by hand"
 _RESTORE = "restore it from a backup, or let an engineer say what it was"

@@ -62,6 +62,10 @@ def _tour(caller: LinnworksCaller) -> None:
     caller.call("POST", "/api/Inventory/GetStockItemIdsBySKU", json=skus)
     assert caller.level(line.sku, "HR Restock") == 1
     assert caller.history(line.sku, "HR Restock")
+    place = sandbox.linnworks.location_id("HR Restock")
+    change = [{"SKU": line.sku, "LocationId": place, "Level": -1}]
+    document = {"stockLevels": change, "changeSource": "HRM-1"}
+    caller.call("POST", "/api/Stock/UpdateStockLevelsBySKU", json=document)
     caller.call("GET", "/api/Orders/GetOrderDetailsByReferenceId", ReferenceId=order.reference)
     caller.call("POST", "/api/Orders/GetOrdersById", json={"pkOrderIds": [order.id, kit.id]})
     caller.call("POST", "/api/Orders/CreateOrders", json=exchange_order(order.reference))

@@ -325,6 +325,13 @@ class Level(msgspec.Struct):
     StockLevel: int
 
 
+class ChangedLevel(Level):
+    """A level as it is after a change of ours."""
+
+    SKU: str = ""
+    StockItemId: str | None = None
+
+
 class Levels(msgspec.Struct):
     """An item's levels."""
 

@@ -19,9 +19,11 @@ from returns_pipeline.clients.linnworks.answers import (
     ActionedRma,
     Booked,
     BookedRma,
+    ChangedLevel,
     MadeRefund,
     RefundAnswer,
     RmaLine,
+    StockLevel,
     Verified,
 )
 from returns_pipeline.clients.linnworks.session import Account
@@ -225,6 +227,46 @@ class Writes(Account):
         if len(found) > 1:
             raise OutcomeUnknown(name, "several orders for one")
         return found[0].lower() if found else None
+
+    def change_stock_levels(
+        self, sku: str, changes: Sequence[tuple[str, int]], *, source: str
+    ) -> tuple[StockLevel, ...]:
+        """Change an item's levels by so many units each (section 4.3 [S]).
+
+        Relative, and without a key: a repetition changes them again (hazard 2).
+
+        Args:
+            sku: The item.
+            changes: Location id and units, negative where they leave.
+            source: Our mark; that the history shows it is likely, not certain.
+
+        Returns:
+            Proof, when the answer shows a level at every location that was named.
+
+        Raises:
+            Refused: Linnworks said no. Whether all of it or some is not published: look.
+            OutcomeUnknown: Anything that is no clear yes or no.
+        """
+        name = "UpdateStockLevelsBySKU"
+        document = {
+            "stockLevels": [
+                {"SKU": sku, "LocationId": place, "Level": units} for place, units in changes
+            ],
+            "changeSource": source,
+        }
+        rows = self._write(name, f"/api/Stock/{name}", document, list[ChangedLevel])
+        found = tuple(
+            StockLevel(
+                (row.StockItemId or "").lower(),
+                row.Location.StockLocationId.lower(),
+                row.StockLevel,
+            )
+            for row in rows
+            if sku == row.SKU
+        )
+        if {row.location_id for row in found} != {place.lower() for place, _ in changes}:
+            raise OutcomeUnknown(name, "it shows other levels than were changed")
+        return found
 
     def add_order_note(self, order_id: str, text: str) -> str:
         """Add an internal note to an order (section 4.1 [S]); a repetition adds another."""

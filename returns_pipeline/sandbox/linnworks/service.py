@@ -26,7 +26,7 @@ _LIMIT_250 = frozenset(
 _WRITES = frozenset(
     """
     CreateOrders AddOrderNote CreateRMABooking ActionRMABooking DeleteRMA CreateRefund
-    ActionRefund DeleteRefund
+    ActionRefund DeleteRefund UpdateStockLevelsBySKU
     """.split()  # noqa: SIM905 (a column of sixty is no easier to read)
 )
 
@@ -181,6 +181,7 @@ ROUTES: dict[tuple[str, str], Callable[[LinnworksState, Request], object]] = {
     ("POST", "/api/Inventory/GetStockItemIdsBySKU"): stock.ids_by_sku,
     ("GET", "/api/Stock/GetItemChangesHistory"): stock.changes_history,
     ("POST", "/api/Stock/GetStockLevel_Batch"): stock.levels,
+    ("POST", "/api/Stock/UpdateStockLevelsBySKU"): stock.change_levels,
     ("GET", "/api/ReturnsRefunds/SearchReturnsRefundsPaged"): returns.search_returns,
     ("POST", "/api/ReturnsRefunds/CreateRMABooking"): returns.create_rma,
     ("POST", "/api/ReturnsRefunds/ActionRMABooking"): returns.action_rma,

@@ -39,6 +39,7 @@ SWITCHES: dict[str, tuple[Any, ...]] = {
     "exchange_order_made": ("at_action", "at_booking"),
     "success_with_errors": (False, True),
     "batched_without_batch": ("refused", "accepted"),
+    "change_source_in_note": (True, False),
 }
 
 

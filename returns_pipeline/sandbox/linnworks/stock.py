@@ -8,9 +8,12 @@ from returns_pipeline.sandbox.linnworks.state import LinnworksState
 from returns_pipeline.sandbox.linnworks.wire import (
     ZERO,
     BadRequest,
+    body_of,
     check_names,
+    guid,
     guids,
     number,
+    objects,
     query_guid,
     stamp,
     wrapped,
@@ -95,6 +98,32 @@ def _level(state: LinnworksState, item: StockItem, place: Location) -> dict[str,
         "StockItemId": item.id,
         "StockItemIntId": item.int_id,
     }
+
+
+def change_levels(state: LinnworksState, request: Request) -> object:
+    """``UpdateStockLevelsBySKU``: relative, without a key; nothing goes below zero.
+
+    An unknown SKU or location refuses the whole call (contract 12, question 9). Of what
+    would go below zero only what is there is taken (hazard 20).
+    """
+    given = body_of(request, "stockLevels", "changeSource")
+    asked = objects(given, "stockLevels", frozenset(["SKU", "LocationId", "Level"]))
+    places = {place.id: place for place in state.world.locations}
+    rows = []
+    for one in asked:
+        item = state.item(str(one.get("SKU")))
+        place = places.get(guid(one, "LocationId") or "")
+        units = one.get("Level")
+        if item is None or place is None or not isinstance(units, int):
+            raise BadRequest("SKU, LocationId or Level is not valid")
+        rows.append((item, place, units))
+    source = str(given.get("changeSource") or "")
+    note = source if state.switches["change_source_in_note"] else "DIRECT ADJUSTMENT"
+    for item, place, units in rows:
+        change = max(units, -max(0, state.levels[item.sku, place.id]))
+        if change:
+            state.move(item.sku, place.id, change, note, state.clock.now())
+    return [_level(state, item, place) for item, place, _units in rows]
 
 
 def changes_history(state: LinnworksState, request: Request) -> object:
