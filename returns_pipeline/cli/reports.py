@@ -86,6 +86,9 @@ def write_report(
     return {**made.figures(), "files": paths}
 
 
+_STORIES = 10
+
+
 def explain(
     key: Annotated[
         str,
@@ -97,6 +100,9 @@ def explain(
     as_json: Json = False,
 ) -> None:
     """The whole story of a unit, a batch line or a stock adjustment, back to the payload.
+
+    From a line to its units, their events, the rule and policy that decided and
+    the payload as kept; from a unit to its lines in the journal.
 
     \b
     Examples:
@@ -116,7 +122,9 @@ def explain(
             return
         zone = found.policy.merchant.time_zone
         if "batch_line" in told:
-            stdout.print(tables.batch(told["batch_line"]))
-        for item in told["items"]:
+            stdout.print(tables.batch(told["batch_line"], zone))
+        for item in told["items"][:_STORIES]:
             stdout.print(tables.story(item, story.timeline(item), zone))
+        if len(told["items"]) > _STORIES:
+            say(f"and {len(told['items']) - _STORIES} more units: explain one of them")
         say(f"times are {zone}; --json gives every row and the payloads")

@@ -342,8 +342,50 @@ def periods(changes: Sequence[Mapping[str, Any]], zone: str) -> RenderableType:
     )
 
 
-def batch(line: Mapping[str, Any]) -> RenderableType:
-    """The batch lines a story was asked for."""
+_ENTRIES = 40
+
+
+def batch(line: Mapping[str, Any], zone: str) -> RenderableType:
+    """The batch lines a story was asked for; of one line, what each unit has in it."""
+    about = [f"policy {line['policy_hash'][:8]}"]
+    about += [line["description"]] if line["description"] else []
+    about += [f"reversed by {line['reversed_by']}"] if line["reversed_by"] else []
+    programs = dict.fromkeys(one["target"] for one in line["exports"])
+    about += [f"written for {', '.join(programs)}"] if programs else []
+    parts: list[RenderableType] = [_batch_lines(line), Text("; ".join(about) + "\n", "dim")]
+    if len(line["lines"]) == 1:
+        (one,) = line["lines"]
+        entries = one["entries"]
+        made = table(
+            f"{len(entries)} entries come to line {one['number']:02d}",
+            "unit",
+            "order",
+            "amount",
+            "happened",
+            "event",
+            numbers=["amount"],
+        )
+        made.columns[0].no_wrap = True  # it is what to ask for next
+        rows = (
+            (
+                entry["unit_key"],
+                entry["order_number"] or "",
+                amount_text(entry["amount_minor"], one["currency"]),
+                local(datetime.fromisoformat(entry["occurred_at"]), zone),
+                entry["event_key"].rpartition(":")[2],
+            )
+            for entry in entries[:_ENTRIES]
+        )
+        parts.append(_filled(made, rows))
+        if len(entries) > _ENTRIES:
+            parts.append(Text(f"and {len(entries) - _ENTRIES} more: --json has them all\n"))
+        if one["difference_minor"]:
+            wrong = amount_text(one["difference_minor"], one["currency"])
+            parts.append(Text(f"the entries do not explain {wrong} of the line\n", "bold red"))
+    return Group(*parts)
+
+
+def _batch_lines(line: Mapping[str, Any]) -> RenderableType:
     return _filled(
         table(
             f"{line['batch']} ({line['state']}), hash {line['hash'][:12]}",
@@ -385,7 +427,21 @@ def story(item: Mapping[str, Any], moments: Sequence[Moment], zone: str) -> Rend
     for moment in moments:
         at = local(datetime.fromisoformat(moment.at), zone)
         grid.add_row(Text(at, "dim"), Text(moment.topic, "cyan"), Text(moment.text))
-    return Group(head, grid, Text())
+    lines = (
+        (
+            f"{row['batch_id']}/{row['line_number']}",
+            row["account"],
+            row["role"],
+            row["side"],
+            amount_text(row["amount_minor"], row["currency"]),
+            amount_text(row["line_minor"], row["currency"]),
+        )
+        for row in item["journal_lines"]
+    )
+    columns = ("line", "account", "role", "side", "its part", "of the line's")
+    made = table("In the journal", *columns, numbers=["its part", "of the line's"])
+    made.columns[0].no_wrap = True
+    return Group(head, grid, Text(), _filled(made, lines))
 
 
 def messages(rows: Sequence[Mapping[str, Any]], zone: str) -> RenderableType:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -84,11 +85,25 @@ def _batch_line(connection: sa.Connection, key: str) -> dict[str, Any] | None:
     if not lines:
         return None
     units = sorted({unit for line in lines for unit in json.loads(line.unit_keys)})
+    entries = _entries_of(connection, batch_id, [line.number for line in lines])
     return {
         "batch": batch_id,
+        "kind": header.kind,
         "state": header.state,
+        "business_date": header.business_date.isoformat(),
+        "origin_date": header.origin_date.isoformat(),
+        "currency": header.currency,
         "hash": header.hash,
         "policy_hash": header.policy_hash,
+        "policy": _policies(connection, {header.policy_hash}),
+        "description": header.description,
+        "reverses": header.reverses_id,
+        "replaces": header.replaces_id,
+        "reversed_by": connection.execute(
+            sa.select(t.batches.c.batch_id).where(t.batches.c.reverses_id == batch_id)
+        ).scalar_one_or_none(),
+        "exports": _exports_of(connection, batch_id),
+        "events": _events_of(connection, batch_id),
         "lines": [
             {
                 "number": line.number,
@@ -98,11 +113,73 @@ def _batch_line(connection: sa.Connection, key: str) -> dict[str, Any] | None:
                 "side": line.side,
                 "amount_minor": line.amount_minor,
                 "currency": line.currency,
+                # What the units behind it do not come to: nothing, or the books were changed.
+                "difference_minor": line.amount_minor
+                - sum(entry["amount_minor"] for entry in entries[line.number]),
+                "entries": entries[line.number],
             }
             for line in lines
         ],
         "item_ids": units,
     }
+
+
+def _entries_of(
+    connection: sa.Connection, batch_id: str, numbers: list[int]
+) -> dict[int, list[dict[str, Any]]]:
+    """The postings behind lines of a batch: which unit, of which event, under which policy."""
+    entry, items = t.postings.c, t.return_items.c
+    query = (
+        sa.select(
+            entry.line_number,
+            entry.unit_key,
+            items.order_number,
+            entry.amount_minor,
+            entry.base_minor,
+            entry.event_key,
+            entry.occurred_at,
+            entry.policy_hash,
+        )
+        .select_from(t.postings.outerjoin(t.return_items, entry.unit_key == items.unit_key))
+        .where(entry.batch_id == batch_id, entry.line_number.in_(numbers))
+        .order_by(entry.line_number, entry.unit_key, entry.id)
+    )
+    found: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for row in connection.execute(query):
+        told = _plain(row._asdict())
+        found[told.pop("line_number")].append(told)
+    return found
+
+
+def _policies(connection: sa.Connection, hashes: set[str]) -> list[dict[str, Any]]:
+    """The policies with these hashes, and since when each was used."""
+    columns = t.policy_versions.c
+    query = (
+        sa.select(columns.hash, columns.first_used_at)
+        .where(columns.hash.in_(sorted(hashes)))
+        .order_by(columns.first_used_at, columns.hash)
+    )
+    return [_plain(row._asdict()) for row in connection.execute(query)]
+
+
+def _exports_of(connection: sa.Connection, batch_id: str) -> list[dict[str, Any]]:
+    done = t.batch_exports.c
+    query = (
+        sa.select(done.target, done.hash, done.exported_at)
+        .where(done.batch_id == batch_id)
+        .order_by(done.id)
+    )
+    return [_plain(row._asdict()) for row in connection.execute(query)]
+
+
+def _events_of(connection: sa.Connection, batch_id: str) -> list[dict[str, Any]]:
+    events = t.batch_events.c
+    query = (
+        sa.select(events.state, events.at, events.detail)
+        .where(events.batch_id == batch_id)
+        .order_by(events.id)
+    )
+    return [_plain(row._asdict()) for row in connection.execute(query)]
 
 
 def _unit_story(connection: sa.Connection, unit: str) -> dict[str, Any]:
@@ -138,6 +215,10 @@ def _unit_story(connection: sa.Connection, unit: str) -> dict[str, Any]:
         .where(raw.key == unit)
         .order_by(raw.id)
     )
+    match = of(t.matches)
+    entered = of(t.postings, t.postings.c.id)
+    decided = of(t.dispositions, t.dispositions.c.sequence)
+    due = of(t.refunds_due)
     return {
         "item": found[0] if found else {"unit_key": unit},
         "events": [
@@ -145,22 +226,79 @@ def _unit_story(connection: sa.Connection, unit: str) -> dict[str, Any]:
             for row in of(t.unit_events, t.unit_events.c.id)
             for fact in records.told_of(row["told"])
         ],
-        "match": of(t.matches),
-        "dispositions": of(t.dispositions, t.dispositions.c.sequence),
+        "match": match,
+        "dispositions": decided,
         "gates": of(t.gates, t.gates.c.gate),
         "stock_adjustments": [
             {**row, "location": names.get(row["location_id"], row["location_id"])}
             for row in of(t.stock_adjustments, t.stock_adjustments.c.id)
         ],
         "exchange_orders": of(t.exchange_orders),
-        "refunds": of(t.refunds_due),
-        "postings": of(t.postings, t.postings.c.id),
+        "refunds": due,
+        "postings": entered,
+        "journal_lines": _journal_lines(connection, unit),
+        "policies": _policies(
+            connection, {row["policy_hash"] for row in (*decided, *due, *entered)}
+        ),
         "batches": _batches_of(connection, unit),
         "acts": [_plain(row._asdict()) for row in acts],
         "exceptions": _exceptions_of(connection, unit),
         "decisions": [_plain(one) for one in decisions.about(connection, [unit, *_all_acts(keys)])],
         "payloads": [{**_plain(row._asdict()), "body": json.loads(row.body)} for row in payloads],
+        "order_payload": _order_payload(connection, match[0]["order_id"] if match else None),
     }
+
+
+def _journal_lines(connection: sa.Connection, unit: str) -> list[dict[str, Any]]:
+    """The lines of sealed batches that hold something of a unit, and how much of it is its."""
+    entry, line = t.postings.c, t.batch_lines.c
+    query = (
+        sa.select(
+            entry.batch_id,
+            entry.line_number,
+            line.role,
+            line.account,
+            line.tax_key.label("tax_rate"),
+            line.side,
+            sa.func.sum(entry.amount_minor).label("amount_minor"),
+            line.amount_minor.label("line_minor"),
+            line.currency,
+        )
+        .join_from(
+            t.postings,
+            t.batch_lines,
+            sa.and_(entry.batch_id == line.batch_id, entry.line_number == line.number),
+        )
+        .where(entry.unit_key == unit)
+        .group_by(
+            entry.batch_id,
+            entry.line_number,
+            line.role,
+            line.account,
+            line.tax_key,
+            line.side,
+            line.amount_minor,
+            line.currency,
+        )
+        .order_by(entry.batch_id, entry.line_number)
+    )
+    return [
+        {**_plain(row._asdict()), "amount_minor": int(row.amount_minor)}
+        for row in connection.execute(query)
+    ]
+
+
+def _order_payload(connection: sa.Connection, order_id: str | None) -> dict[str, Any] | None:
+    """The last word of Linnworks on the order: what its amounts, rates and costs come from."""
+    raw = t.raw_payloads.c
+    query = (
+        sa.select(raw.id, raw.source, raw.hash, raw.fetched_at, raw.run_id, raw.body)
+        .where(raw.key == order_id)
+        .order_by(raw.id.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).one_or_none() if order_id else None
+    return {**_plain(row._asdict()), "body": json.loads(row.body)} if row is not None else None
 
 
 def _all_acts(keys: list[str]) -> set[str]:
@@ -256,10 +394,15 @@ def _decided(item: Mapping[str, Any]) -> Iterator[Moment]:
     for row in item["dispositions"]:
         stock = "sellable" if row["is_sellable"] else "not sellable"
         text = f"{row['source_code']} is {row['disposition']}: {row['effect']}, {stock}"
+        text += _under(row)
         yield Moment(row["decided_at"], "disposition", text)
     for row in item["gates"]:
         verdict = "open" if row["is_cleared"] else f"shut: {row['reason']}"
         yield Moment(row["since_at"], f"{row['gate']} gate", verdict)
+
+
+def _under(row: Mapping[str, Any]) -> str:
+    return f" (policy {row['policy_hash'][:8]})"
 
 
 def _moved(item: Mapping[str, Any]) -> Iterator[Moment]:
@@ -281,6 +424,7 @@ def _paid(item: Mapping[str, Any]) -> Iterator[Moment]:
     for row in item["refunds"]:
         amount = amount_text(row["amount_minor"], row["currency"])
         text = f"{amount} due as {row['tender']}, business date {row['business_date']}"
+        text += _under(row)
         yield Moment(row["created_at"], "refund", text)
         if row["settled_at"]:
             yield Moment(row["settled_at"], "refund", f"{row['state']} ({row['executor']})")

@@ -94,6 +94,17 @@ def test_explain_leads_from_any_key_back_to_the_payload(command: Command, key: s
 
 
 @pytest.mark.usefixtures("filled")
+def test_explain_of_a_line_shows_each_units_part_of_it_and_the_way_back(command: Command) -> None:
+    told = command("explain", f"{rows.BATCH}/1").out
+    assert "1 entries come to line 01" in told
+    assert "£50.00" in told
+    back = command("explain", "u1").out
+    assert "In the journal" in back
+    for number in (1, 2, 3):
+        assert f"{rows.BATCH}/{number}" in back
+
+
+@pytest.mark.usefixtures("filled")
 def test_explain_of_an_order_tells_of_each_of_its_units(command: Command) -> None:
     story = command("explain", "#1001", "--json").json()
     assert [item["item"]["unit_key"] for item in story["items"]] == ["u1", "u2"]

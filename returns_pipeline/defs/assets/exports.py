@@ -119,6 +119,7 @@ def of_outcomes(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     name="month_end_pack",
     specs=[MONTH_END_PACK.spec("finance", business_months)],
     backfill_policy=dg.BackfillPolicy.multi_run(),
+    pool=TABLES_POOL,
 )
 def month_end_pack(
     context: dg.AssetExecutionContext, pipeline: Pipeline
