@@ -183,6 +183,46 @@ def ticking(report: Report, databases: Databases, policy: str, history: int) -> 
     report.table(["", "tick", "step", less, more], steps)
 
 
+def closing(report: Report, databases: Databases, refunds: int, a_day: int) -> None:
+    """A day of many refunds closed; a month's backfill in one run and in many."""
+    days = 31
+    report.say(
+        f"## Closing a day of {refunds:,} refunds, and a month of {a_day * days:,}, "
+        "in three currencies"
+    )
+    rows = []
+    for kind in KINDS:
+        with databases.fresh(kind) as url:
+            day = measured("-m", "benchmarks.finance", url, str(refunds), "1")
+        rows.append(_finance_row(kind, "a day", day))
+        sealed = set()
+        for title, more in (("a month, one run", ()), ("a month, a run a day", ("many",))):
+            with databases.fresh(kind) as url:
+                month = measured("-m", "benchmarks.finance", url, str(a_day), str(days), *more)
+            rows.append(_finance_row(kind, title, month))
+            sealed.add(month["sealed"])
+        if len(sealed) != 1:
+            sys.exit("one run and many sealed other bytes")
+    head = ["", "what", "refunds", "batches", "enter", "close", "close again", "verify", "peak"]
+    report.table(head, rows)
+    report.say(
+        "*Enter* is what the polls did beforehand: every refund and movement in the ledger. "
+        "One run and many seal the same bytes; *verify* makes every batch again from its payloads."
+    )
+
+
+def _finance_row(kind: str, title: str, found: dict[str, Any]) -> list[str]:
+    phases = ("enter in the ledger", "close", "close again", "verify")
+    return [
+        kind,
+        title,
+        f"{found['refunds']:,}",
+        str(found["batches"]),
+        *(_seconds(found[phase]) for phase in phases),
+        f"{found['peak_mb']:.0f} MB",
+    ]
+
+
 _STOCK = {"CreateRMABooking", "ActionRMABooking"}
 _MONEY = {"CreateRefund", "ActionRefund"}
 
@@ -223,10 +263,12 @@ def _seconds(value: float) -> str:
 def main() -> None:
     """Measure all, or the parts that are named."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
-    parser.add_argument("parts", nargs="*", help="of: loading computing calling ticking")
+    parser.add_argument("parts", nargs="*", help="of: loading computing calling ticking closing")
     parser.add_argument("--items", type=int, default=100_000)
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--units", type=int, nargs="+", default=[10_000, 100_000])
+    parser.add_argument("--refunds", type=int, default=10_000)
+    parser.add_argument("--a-day", type=int, default=1_000)
     parser.add_argument("--orders", type=int, default=1_000)
     parser.add_argument("--history", type=int, default=1_000_000)
     parser.add_argument("--dlt", default=str(PROJECT / ".venv-bench" / "bin" / "python"))
@@ -245,7 +287,7 @@ def main() -> None:
         "above 0.5 other work ran beside it, and ratios tell more than seconds.",
         "",
     )
-    parts = asked.parts or ["loading", "computing", "calling", "ticking"]
+    parts = asked.parts or ["loading", "computing", "calling", "ticking", "closing"]
     with Databases() as databases:
         policy = databases.folder / "policy.toml"
         policy.write_text(POLICY, "utf-8")
@@ -256,6 +298,8 @@ def main() -> None:
                 computing(report, databases, asked.units)
             elif part == "calling":
                 calling(report, databases, str(policy), asked.orders)
+            elif part == "closing":
+                closing(report, databases, asked.refunds, asked.a_day)
             elif part == "ticking":
                 ticking(report, databases, str(policy), asked.history)
             else:

@@ -44,7 +44,7 @@ def test_a_line_leads_to_its_units_events_policy_and_payloads(books: Books) -> N
     item = next(one for one in found["items"] if one["item"]["unit_key"] == "unit-R3")
     assert item["payloads"][0]["body"]["returnFee"] == "3.00 GBP"
     assert item["order_payload"]["body"]["OrderId"] == "order-R3"
-    assert item["match"][0]["row_id"] == "row-R3"
+    assert item["match"][0]["row_id"] == "row-r3"
     assert [one["hash"] for one in item["policies"]] == [policy]
 
 
