@@ -19,10 +19,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from returns_pipeline.domain import disposition as disposition_rules
+from returns_pipeline.domain.decisions import Kind
 from returns_pipeline.domain.model import Stage
 from returns_pipeline.domain.money import format_minor
 from returns_pipeline.domain.policy import Policy, fold
 from returns_pipeline.steps import alerts, early_money, soundness
+from returns_pipeline.storage import decisions as said
 from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
 
@@ -249,11 +251,12 @@ def no_refund_before_receipt(scope: Scope) -> Finding:
 
     What others sent in Linnworks is counted too. Severe once it left longer ago than the
     policy's first ``refunded_not_received``, or where this program paid in Linnworks
-    against a gate that asks for receipt.
+    against a gate that asks for receipt, and nobody had decided that it is paid.
     """
     items, due = t.return_items.c, t.refunds_due.c
     query = (
         sa.select(
+            items.unit_key,
             items.return_id,
             items.order_number,
             items.dropoff_method,
@@ -271,13 +274,18 @@ def no_refund_before_receipt(scope: Scope) -> Finding:
     buckets: Counter[str] = Counter({_bucket(edge, edges): 0 for edge in (timedelta(), *edges)})
     amounts: Counter[str] = Counter()
     rows, severe = [], False
+    decided = said.of_open_units(scope.connection, "money")
     early: list[tuple[Any, str, datetime]] = [
         *((r, r.executor, r.effective_at) for r in scope.connection.execute(query)),
         *((r, "others", r.sent_at) for r in early_money.sent_by_others(scope.connection)),
     ]
     for r, paid_by, left_at in sorted(early, key=lambda one: one[2]):
         age = scope.now - left_at
-        against = paid_by == "linnworks" and _wants_receipt(scope.policy, r.dropoff_method)
+        against = (
+            paid_by == "linnworks"
+            and r.unit_key not in decided
+            and _wants_receipt(scope.policy, r.dropoff_method)
+        )
         severe = severe or against or age >= edges[0]
         buckets[_bucket(age, edges)] += 1
         amounts[r.currency] += r.amount_minor
@@ -324,7 +332,7 @@ def every_refund_has_its_restock(scope: Scope) -> Finding:
     items, due, moved = t.return_items.c, t.refunds_due.c, t.stock_adjustments.c
     decided = t.dispositions.c
     query = (
-        sa.select(items.return_id, items.order_number, items.sku, items.received_at)
+        sa.select(items.unit_key, items.return_id, items.order_number, items.sku, items.received_at)
         .join_from(t.return_items, t.refunds_due, items.unit_key == due.unit_key)
         .where(items.is_open, items.received_at.is_not(None), ~items.is_returnless)
         .where(due.state.in_(("actioned", "recorded")))
@@ -334,7 +342,11 @@ def every_refund_has_its_restock(scope: Scope) -> Finding:
         .order_by(items.received_at, items.unit_key)
     )
     rows, severe = [], False
+    placed = said.of_open_units(scope.connection, "place")
+    by_hand = {key for key, one in placed.items() if one.kind is Kind.BY_HAND}
     for r in scope.connection.execute(query):
+        if r.unit_key in by_hand:
+            continue
         severe = severe or r.received_at <= scope.now - scope.policy.ages.disposition_grace
         rows.append(
             {

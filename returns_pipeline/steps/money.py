@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from returns_pipeline.domain import consolidation
 from returns_pipeline.domain import postings as posting_rules
 from returns_pipeline.domain.calendar import business_date, day_bounds
+from returns_pipeline.domain.decisions import Kind
 from returns_pipeline.domain.model import (
     Held,
     Posting,
@@ -27,6 +28,7 @@ from returns_pipeline.settings import SettingsError
 from returns_pipeline.steps import batching, periods
 from returns_pipeline.steps.ledger import IN_TRANSIT, Ledger, posting_of
 from returns_pipeline.steps.runtime import Runtime
+from returns_pipeline.storage import decisions as said
 from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.bulk import upsert
@@ -142,18 +144,26 @@ def _take_back_refused(connection: sa.Connection, entered: _Entered) -> int:
 
 
 def _write_off(connection: sa.Connection, entered: _Entered, now: datetime) -> int:
-    """Units that were paid so long ago and never came: their cost is lost."""
+    """Units that were paid so long ago and never came, or were given up: their cost is lost."""
     policy = entered.rt.policy
     after = policy.finance.write_off_in_transit
-    if not after:
-        return 0
     due, items, posted = t.refunds_due.c, t.return_items.c, t.postings.c
     query = (
         sa.select(due.unit_key, due.effective_at)
         .join_from(t.return_items, t.refunds_due, items.unit_key == due.unit_key)
-        .where(items.is_open, items.received_at.is_(None), due.effective_at <= now - after)
+        .where(items.is_open, items.received_at.is_(None))
     )
-    gone = {row.unit_key: row.effective_at + after for row in connection.execute(query)}
+    gone = {}
+    if after:
+        old = query.where(due.effective_at <= now - after)
+        gone = {row.unit_key: row.effective_at + after for row in connection.execute(old)}
+    given_up = {
+        key: one.decided_at
+        for key, one in said.of_open_units(connection, "condition").items()
+        if one.kind is Kind.WRITE_OFF
+    }
+    for row in records.in_chunks(connection, query, due.unit_key, sorted(given_up)):
+        gone[row.unit_key] = given_up[row.unit_key]
     lines: dict[str, list[Any]] = defaultdict(list)
     found = sa.select(t.postings).where(posted.role == IN_TRANSIT).order_by(posted.id)
     for line in records.in_chunks(connection, found, posted.unit_key, sorted(gone)):

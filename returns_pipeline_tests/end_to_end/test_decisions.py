@@ -205,6 +205,34 @@ def test_what_is_written_off_is_waited_for_no_longer(shop_of: MakeShop) -> None:
     assert rows(shop, t.return_items, "is_open") == [(False,)]
 
 
+def test_what_was_paid_before_it_came_and_is_given_up_is_a_loss(shop_of: MakeShop) -> None:
+    shop = shop_of("mail_carrier_scan_approved")
+    decide(shop, "STUCK_IN_TRANSIT", Kind.REFUND)
+    shop.sync(SOON)
+    shop.sync(LATER + timedelta(days=2))
+    shop.close_open_days(date(2026, 3, 17), LATER + timedelta(days=2))
+    assert rows(shop, t.refunds_due, "state") == [("actioned",)]
+
+    shop.sync(LATER + timedelta(days=9))
+    decide(shop, "REFUNDED_NOT_RECEIVED", Kind.WRITE_OFF)
+    shop.sync(LATER + timedelta(days=9, minutes=5))
+    shop.sync(LATER + timedelta(days=9, minutes=10))
+
+    lines = [
+        (role, side, amount)
+        for role, side, amount in rows(shop, t.postings, "role", "side", "amount_minor")
+        if "transit" in role
+    ]
+    cost = lines[0][2]
+    assert sorted(lines) == [
+        ("in_transit_loss", "debit", cost),
+        ("returned_goods_in_transit", "credit", cost),
+        ("returned_goods_in_transit", "debit", cost),
+    ]
+    assert codes(shop) == set()
+    assert rows(shop, t.return_items, "is_open") == [(False,)]
+
+
 def test_what_is_booked_by_hand_is_booked_by_nobody_else(shop_of: MakeShop) -> None:
     shop = shop_of("batched_item")
 
