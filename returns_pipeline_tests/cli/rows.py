@@ -279,7 +279,7 @@ def fill(engine: sa.Engine) -> None:
             common = {
                 "role": role,
                 "account": account,
-                "tax_key": "20",
+                "tax_key": "" if role.startswith("refund_clearing") else "20",
                 "side": side,
                 "amount_minor": minor,
                 "currency": "GBP",
