@@ -325,6 +325,40 @@ def test_ids_have_21_characters(number: str) -> None:
     assert len(consolidation.batch_id(DAY, "UK", "GBP", number)) == 21
 
 
+@pytest.mark.parametrize(
+    ("taken", "kind", "number"),
+    [
+        (set(), "primary", "00"),
+        ({"00"}, "adjustment", "01"),
+        ({"00", "01"}, "replacement", "02"),
+        (set(), "adjustment", "01"),  # dated an open day whose own batch is still to come
+        ({f"{n:02d}" for n in range(100)}, "adjustment", "A0"),
+        ({"00", "R1"}, "reversal", "R2"),
+        ({f"R{n}" for n in range(1, 10)}, "reversal", "RA"),
+    ],
+)
+def test_the_next_number_is_the_first_free_of_its_kind(
+    taken: set[str], kind: str, number: str
+) -> None:
+    assert consolidation.next_number(taken, kind=kind) == number
+
+
+def test_numbers_that_are_used_up_are_an_error_that_says_so() -> None:
+    taken = {"00"}
+    while len(taken) < 1000:
+        number = consolidation.next_number(taken, kind="adjustment")
+        assert number not in taken
+        assert not number.startswith("R")
+        taken.add(number)
+    with pytest.raises(consolidation.NumbersUsedUp, match="Nothing was sealed"):
+        consolidation.next_number(taken, kind="adjustment")
+
+
+def test_a_batch_is_read_back_from_its_bytes() -> None:
+    sealed = batch(example())
+    assert consolidation.from_bytes(consolidation.canonical_bytes(sealed)) == sealed
+
+
 # --- properties -------------------------------------------------------------------
 
 ROLES = ["sales_returns", "vat_output", "refund_clearing.paypal", "inventory.b", "cogs_returns"]
