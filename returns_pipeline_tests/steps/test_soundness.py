@@ -337,6 +337,7 @@ def test_other_units_are_restocked_and_the_odd_one_is_somebodys_task(shop: Shop)
 @pytest.mark.slow
 def test_nothing_is_paid_by_an_unsound_batch_until_it_is_itself_again(shop: Shop) -> None:
     shop.sync(story.EVENING)
+    shop.sync(story.NIGHT - story.BEFORE)  # the day is complete
     day = story.EVENING.date()
     engine = connect(shop.url)
     with shop.run(story.NIGHT) as rt:
