@@ -247,6 +247,22 @@ def test_what_is_booked_by_hand_is_booked_by_nobody_else(shop_of: MakeShop) -> N
     assert rows(shop, t.return_items, "is_open") == [(False,)]
 
 
+def test_what_stands_wrong_is_moved_and_stays_a_task_until_it_is(shop_of: MakeShop) -> None:
+    shop = shop_of("disposition_changed")
+
+    decide(shop, "WRONG_LOCATION", Kind.MOVE)
+    shop.sync(SOON)
+    shop.sync(SOON + timedelta(minutes=5))
+
+    assert rows(shop, t.stock_adjustments, "kind", "state") == [
+        ("restock", "posted"),
+        ("move", "posted"),
+    ]
+    assert outcomes(shop) == ["carried_out"]
+    assert closed(shop, "WRONG_LOCATION") == ("resolved", "maria")
+    assert codes(shop) == set()
+
+
 def test_what_is_sent_again_is_still_looked_at_first(shop_of: MakeShop) -> None:
     shop = shop_of("staff_booked_elsewhere")
     before = bookings(shop)
@@ -280,7 +296,63 @@ def test_a_write_that_was_refused_is_sent_again_once_the_way_is_clear(shop_of: M
     assert codes(shop) == set()
 
 
-def test_a_number_that_does_not_fit_proves_nothing(shop_of: MakeShop) -> None:
+def _paid_by_somebody_else(shop: Shop, minor: int = 0) -> str:
+    """Somebody refunds the unit in Linnworks; then its day is closed. Gives their number."""
+    (due,) = shop.rows(sa.select(t.refunds_due))
+    line = {
+        "unit": "Item",
+        "row_id": due["row_id"],
+        "return_row_id": None,
+        "amount_minor": minor or due["goods_minor"],
+        "quantity": 1,
+        "external_reference": "by phone",
+        "note": "by phone",
+    }
+    with shop.run(LATER) as rt:
+        made = rt.linnworks.create_refund(due["order_id"], [line], currency="GBP")
+        rt.linnworks.action_refund(due["order_id"], made.header_id)
+    shop.close_open_days(date(2026, 3, 16), LATER)
+    assert "REFUND_DOUBLE_SUSPECTED" in codes(shop)
+    return str(made.header_id)
+
+
+def test_what_somebody_else_paid_is_taken_for_ours_under_its_number(shop_of: MakeShop) -> None:
+    shop = shop_of("received_saleable")
+    number = _paid_by_somebody_else(shop)
+
+    decide(shop, "REFUND_DOUBLE_SUSPECTED", Kind.HAPPENED, vendor_id=number)
+    shop.sync(SOON)
+
+    assert rows(shop, t.refunds_due, "state", "refund_header_id") == [("actioned", int(number))]
+    assert len(shop.sandbox.linnworks.books()["refunds"]) == 1
+    assert outcomes(shop) == ["carried_out"]
+    assert codes(shop) == set()
+
+
+@pytest.mark.parametrize(
+    ("number", "why"), [("1", "the order has no refund 1"), ("theirs", "ours of")]
+)
+def test_a_number_that_does_not_fit_proves_nothing_and_says_why(
+    shop_of: MakeShop, number: str, why: str
+) -> None:
+    shop = shop_of("received_saleable")
+    theirs = _paid_by_somebody_else(shop, minor=100)
+    given = theirs if number == "theirs" else number
+
+    decide(shop, "REFUND_DOUBLE_SUSPECTED", Kind.HAPPENED, vendor_id=given)
+    shop.sync(SOON)
+
+    assert rows(shop, t.refunds_due, "state") == [("held",)]
+    assert outcomes(shop) == ["refused"]
+    columns = t.exceptions.c
+    query = sa.select(columns.status).where(columns.code == "REFUND_DOUBLE_SUSPECTED")
+    assert shop.rows(query) == [{"status": "open"}]
+    done = t.exception_actions.c
+    query = sa.select(done.detail).where(done.action == "not_possible")
+    assert why in shop.rows(query)[0]["detail"]
+
+
+def test_a_decision_that_does_not_belong_to_a_task_is_refused(shop_of: MakeShop) -> None:
     shop = shop_of("staff_booked_elsewhere")
 
     with pytest.raises(NotAllowed, match="does not settle WRONG_LOCATION"):
