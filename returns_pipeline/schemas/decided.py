@@ -45,7 +45,8 @@ DECLARED = {
             "code": f.word("Exception of an unmatched unit", ("", *CATALOGUE)),
             "reason": f.text("Why it is not matched"),
             "rule": f.word(
-                "How the line was found", ("", "row_id", "line_id", "line_id_suffix", "sku")
+                "How the line was found",
+                ("", "row_id", "line_id", "line_id_suffix", "sku", "decision"),
             ),
             "order_id": s.ORDER_ID.or_null,
             "row_id": s.ROW_ID.or_null,
@@ -70,7 +71,7 @@ DECLARED = {
             "id": s.ID,
             "unit_key": s.UNIT_KEY,
             "sequence": f.integer("Which decision of the unit, from 0", 0),
-            "source_code": f.name("The inspected condition's code"),
+            "source_code": f.text("The inspected condition's code; a person may decide before it"),
             "disposition": f.word("Canonical disposition", Disposition),
             "effect": f.word("What it does to stock", StockEffect),
             "location_id": s.LOCATION_ID,
