@@ -139,7 +139,7 @@ def list_(
         elif not rows:
             say("no batch was sealed yet")
         else:
-            stdout.print(tables.register(rows, found.policy.merchant.time_zone))
+            stdout.print(tables.register(rows))
 
 
 @batches.command()

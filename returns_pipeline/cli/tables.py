@@ -294,19 +294,12 @@ def books(found: Mapping[str, Any]) -> RenderableType:
     return Group(grid, Text(), _filled(made, rows))
 
 
-def register(rows: Sequence[Mapping[str, Any]], zone: str) -> RenderableType:
+def register(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
     """The register of batches."""
     made = table(
-        "Batches",
-        "batch",
-        "kind",
-        "state",
-        "of",
-        "refunds",
-        "since",
-        "ledger",
-        numbers=("refunds",),
+        "Batches", "batch", "kind", "state", "of", "refunds", "ledger", numbers=("refunds",)
     )
+    made.columns[0].no_wrap = True
     return _filled(
         made,
         (
@@ -316,7 +309,6 @@ def register(rows: Sequence[Mapping[str, Any]], zone: str) -> RenderableType:
                 row["state"],
                 row["origin_date"].isoformat(),
                 amount_text(json.loads(row["totals"]).get("refunds", 0), row["currency"]),
-                local(row["events"][-1]["at"], zone) if row["events"] else "",
                 row["ledger_id"],
             )
             for row in rows
