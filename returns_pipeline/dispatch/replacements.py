@@ -16,17 +16,14 @@ import msgspec
 import sqlalchemy as sa
 
 from returns_pipeline.clients.linnworks import Linnworks
-from returns_pipeline.clients.transport import NotApplied, OutcomeUnknown
-from returns_pipeline.dispatch import restocks
+from returns_pipeline.clients.transport import OutcomeUnknown
+from returns_pipeline.dispatch import sent_by_others
 from returns_pipeline.dispatch.writes import Absent, Adopt, Applied, Hold, Unclear, Write
 from returns_pipeline.domain.money import format_minor
 from returns_pipeline.storage import tables as t
-from returns_pipeline.storage.engine import reading
 from returns_pipeline.storage.outbox import Intent
 
 CREATE = "exchange_create"
-
-_DUPLICATE = "EXCHANGE_DUPLICATE"
 
 _ADDRESS = (
     *("FullName", "Company", "Address1", "Address2", "Address3", "Town", "Region"),
@@ -70,12 +67,12 @@ class Creation(Write):
         self._original: dict[str, dict[str, Any]] = {}
 
     def precheck(self, intent: Intent) -> Adopt | Hold | None:
-        """Look whether staff exchanged it, on a second try whether we did; read the address."""
+        """Look whether others sent it, on a second try whether we did; read the address."""
         if intent.attempt > 1:
             found = self._look(intent)
             if found is not None:
                 return Adopt({**found, "adopted": True})
-        by_others = self._by_others(intent)
+        by_others = sent_by_others.look(self.linnworks, self.engine, intent)
         if by_others is not None:
             return by_others
         original = self.linnworks.order_by_id(intent.payload["order_id"])
@@ -83,41 +80,6 @@ class Creation(Write):
             return Hold("the original order is not there any more", "EXCHANGE_ORDER_MISSING")
         self._original[intent.intent_key] = original
         return None
-
-    def _by_others(self, intent: Intent) -> Adopt | Hold | None:
-        """What becomes of it when an RMA line of somebody else exchanges the same goods.
-
-        Ours never do. Whether such a line's order is made at booking or at action is not
-        published (contract 4.2 A): a line without one will have one.
-
-        Raises:
-            NotApplied: When it will have one by an action of ours.
-        """
-        payload = intent.payload
-        with reading(self.engine) as connection:
-            row_id, known = _exchanged_row(connection, intent)
-            adopted = restocks.our_headers(connection, payload["order_id"])
-        found = [
-            (header.RMAHeaderId, line)
-            for header in self.linnworks.rma_headers(payload["order_id"])
-            for line in header.lines
-            if line.Type == "Exchange"
-            and (line.OrderItemRowId or "").lower() == row_id
-            and str(line.NewOrderId or "").lower() not in known
-        ]
-        if not found:
-            return None
-        headers, lines = {header_id for header_id, _ in found}, [line for _, line in found]
-        shown = [(line.ExchangeSKU, line.ExchangeQuantity) for line in lines]
-        fits = shown == [(payload["sku"], payload["quantity"])]
-        made = lines[0].NewOrderId
-        if fits and made and payload["unit_price_minor"] == 0:  # theirs is of no value [D]
-            return Adopt({"order_id": str(made).lower(), "adopted": True, "by_others": True})
-        if fits and not made and headers <= adopted:
-            # We restock by that booking, and then its order is there.
-            raise NotApplied("CreateOrders", "the exchange that staff booked is not actioned yet")
-        ids = ", ".join(str(line.RMARowId) for line in lines)
-        return Hold(f"RMA line {ids} of somebody else exchanges the same goods", _DUPLICATE)
 
     def send(self, intent: Intent) -> Mapping[str, Any]:
         """Create it; an empty answer means that such an order is there already."""
@@ -176,17 +138,6 @@ class Creation(Write):
             )
             .values(state="held", note=why)
         )
-
-
-def _exchanged_row(connection: sa.Connection, intent: Intent) -> tuple[str, set[str]]:
-    """The order row of the unit that is exchanged, and the replacements that are ours."""
-    wanted, matched = t.exchange_orders.c, t.matches.c
-    row = sa.select(matched.row_id).where(matched.unit_key == intent.payload["unit_key"])
-    ours = sa.select(wanted.new_order_id).where(
-        wanted.order_id == intent.payload["order_id"], wanted.new_order_id.is_not(None)
-    )
-    known = {str(order_id).lower() for order_id in connection.execute(ours).scalars()}
-    return (connection.execute(row).scalar() or "").lower(), known
 
 
 def _channel_order(intent: Intent, original: Mapping[str, Any]) -> dict[str, Any]:

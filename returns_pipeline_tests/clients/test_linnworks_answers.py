@@ -199,6 +199,7 @@ def test_an_answer_of_another_shape_is_never_an_empty_answer(
         "GetRefundHeadersByOrderId",
         "SearchReturnsRefundsPaged",
         "GetReturnsExchanges",
+        "GetProcessedRelatives",
         "GetStockItemIdsBySKU",
         "GetStockLevel_Batch",
         "GetItemChangesHistory",
@@ -216,6 +217,7 @@ def test_an_answer_of_another_shape_is_never_an_empty_answer(
         lambda: list(lw.returned_rows(SINCE, UNTIL)),
         lambda: list(lw.refunded_rows(SINCE, UNTIL)),
         lambda: lw.returns_exchanges(ORDER),
+        lambda: lw.relatives(ORDER),
         lambda: lw.stock_item_ids(["a"]),
         lambda: lw.stock_levels(["a"]),
         lambda: list(lw.changes_history("a", "b")),
@@ -231,9 +233,10 @@ def test_answers_about_another_order_break_the_contract(wire: StartWire, clock: 
         GetRMAHeadersByOrderId={"RMAHeaders": [stranger]},
         GetRefundHeadersByOrderId={"RefundHeaders": [stranger]},
         GetReturnsExchanges=[{"pkReturnId": 1, "fkOrderId": OTHER}],
+        GetProcessedRelatives=[{"ChildOrderPkOrderId": OTHER, "ParentOrderPkOrderId": OTHER}],
     )
     lw = vendor.client(clock)
-    for ask in (lw.rma_headers, lw.refund_headers, lw.returns_exchanges):
+    for ask in (lw.rma_headers, lw.refund_headers, lw.returns_exchanges, lw.relatives):
         with pytest.raises(ContractBroken, match="another order"):
             ask(ORDER)
 

@@ -146,6 +146,13 @@ CASES: list[Case] = [
         "processed_returns_exchanges",
     ),
     (
+        "GetProcessedRelatives",
+        "processedorders",
+        [],
+        lambda lw: lw.relatives(ORDER),
+        "",
+    ),
+    (
         "GetStockItemIdsBySKU",
         "inventory",
         {"Items": []},

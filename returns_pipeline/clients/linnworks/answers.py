@@ -258,6 +258,8 @@ class RefundRow(msgspec.Struct):
     pkOrderID: str
     pkRefundRowId: str
     RefundStatus: str | None = None
+    Amount: Decimal | None = None
+    cCurrency: str | None = None  # the order's
     CreateDate: str | None = None
     ActionDate: str | None = None
 
@@ -294,6 +296,14 @@ class ReturnExchange(msgspec.Struct):
     ScrapQty: int | None = None
     Completed: bool | None = None
     fkNewOrderId: str | None = None
+
+
+class RelativeRow(msgspec.Struct):
+    """Two orders that belong together, such as a sale and its replacement (section 4.1 [S])."""
+
+    ChildOrderPkOrderId: str
+    ParentOrderPkOrderId: str
+    RelationType: str | None = None
 
 
 class StockChange(msgspec.Struct):
@@ -398,6 +408,15 @@ class StockLevel:
     item_id: str
     location_id: str
     level: int
+
+
+@dataclass(frozen=True, slots=True)
+class Relative:
+    """An order and another that came of it; ``relation`` as Linnworks calls it."""
+
+    parent_id: str
+    child_id: str
+    relation: str
 
 
 @dataclass(frozen=True, slots=True)

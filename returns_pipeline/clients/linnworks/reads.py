@@ -23,6 +23,8 @@ from returns_pipeline.clients.linnworks.answers import (
     RefundHeader,
     RefundHeaders,
     RefundRow,
+    Relative,
+    RelativeRow,
     ReturnExchange,
     ReturnRow,
     RmaHeader,
@@ -266,6 +268,32 @@ class Reads(Account):
         )
         _only(order_id, name, (row.fkOrderId for row in found))
         return found
+
+    def relatives(self, order_id: str) -> list[Relative]:
+        """What belongs to an order: those that came of it, and the one it came of (4.1 [S]).
+
+        Raises:
+            ContractBroken: When pairs come that the order is not one of.
+        """
+        name = "GetProcessedRelatives"
+        found = self._read(
+            name,
+            "GET",
+            f"/api/ProcessedOrders/{name}",
+            list[RelativeRow],
+            query={"pkOrderId": order_id},
+        )
+        pairs = [
+            Relative(
+                row.ParentOrderPkOrderId.lower(),
+                row.ChildOrderPkOrderId.lower(),
+                row.RelationType or "",
+            )
+            for row in found
+        ]
+        if any(order_id.lower() not in {one.parent_id, one.child_id} for one in pairs):
+            raise ContractBroken(name, "it answers about another order")
+        return pairs
 
     def stock_item_ids(self, skus: Sequence[str]) -> dict[str, str]:
         """SKU to stock item id; an unknown SKU is absent ([A])."""
