@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -21,6 +21,7 @@ from returns_pipeline.domain import adjustments as rules
 from returns_pipeline.domain.model import StockAdjustment
 from returns_pipeline.domain.policy import Policy
 from returns_pipeline.domain.postings import tax_key
+from returns_pipeline.domain.reconciliation import Transfer
 from returns_pipeline.storage import outbox, records
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.outbox import NewIntent
@@ -142,65 +143,126 @@ def _restock(
 # --- moves ------------------------------------------------------------------------
 
 
-def intend_moves(engine: sa.Engine, *, now: datetime) -> int:
-    """One change of levels a unit that is to be moved; how many.
+@dataclass(frozen=True, slots=True)
+class WaitingMove:
+    """A move that is not sent yet; ``since`` is when the unit came where it stands now."""
 
-    What was written off stands in no level: it only comes, and what is to be written off
-    only goes.
-    """
-    moved, lines = t.stock_adjustments.c, t.order_lines.c
+    id: int
+    adjustment_key: str
+    order_num_id: int
+    sku: str
+    item_id: str
+    from_location_id: str
+    location_id: str
+    was_scrapped: bool
+    is_scrapped: bool
+    since: datetime
+
+    @property
+    def intent(self) -> NewIntent:
+        """What is to be sent: what was written off only comes, what is to be only goes."""
+        reference = rules.move_reference(self.order_num_id, self.adjustment_key)
+        changes = []
+        if not self.was_scrapped:
+            changes.append({"location_id": self.from_location_id, "units": -1})
+        if not self.is_scrapped:
+            changes.append({"location_id": self.location_id, "units": 1})
+        return NewIntent(
+            intent_key=moves.move_key(reference),
+            kind=moves.MOVE,
+            subject=moves.level_subject(self.sku),
+            reference=reference,
+            payload={
+                "adjustment_key": self.adjustment_key,
+                "sku": self.sku,
+                "item_id": self.item_id,
+                "changes": changes,
+                "since": self.since.isoformat(),
+            },
+        )
+
+
+def moves_waiting(
+    connection: sa.Connection, states: Collection[str] = ("held",)
+) -> list[WaitingMove]:
+    """The moves that wait for a word, or were given one, and of which nothing was sent."""
+    moved, lines, orders = t.stock_adjustments.c, t.order_lines.c, t.orders.c
     query = (
-        sa.select(t.stock_adjustments, lines.stock_item_id, t.orders.c.num_id)
-        .join(t.order_lines, lines.row_id == moved.row_id)
-        .join(t.orders, t.orders.c.order_id == moved.order_id)
-        .where(moved.state == "ready", moved.kind == "move")
+        sa.select(t.stock_adjustments, lines.stock_item_id, orders.num_id)
+        .join_from(t.stock_adjustments, t.order_lines, lines.row_id == moved.row_id)
+        .join(t.orders, orders.order_id == moved.order_id)
+        .where(moved.state.in_(states), moved.kind == "move", moved.intent_key.is_(None))
         .where(t.among(moved.state, t.UNPOSTED_ADJUSTMENT))
         .order_by(moved.id)
     )
-    with engine.begin() as connection:
-        rows = connection.execute(query).all()
-        before = _before(connection, rows)
-        intents = []
-        for row in rows:
-            reference = rules.move_reference(row.num_id, row.adjustment_key)
-            last = before[row.unit_key]
-            changes = []
-            if not last.scrap_quantity:
-                changes.append({"location_id": row.from_location_id.lower(), "units": -1})
-            if not row.scrap_quantity:
-                changes.append({"location_id": row.location_id.lower(), "units": 1})
-            intents.append(
-                NewIntent(
-                    intent_key=moves.move_key(reference),
-                    kind=moves.MOVE,
-                    subject=moves.level_subject(row.sku),
-                    reference=reference,
-                    payload={
-                        "adjustment_key": row.adjustment_key,
-                        "sku": row.sku,
-                        "item_id": row.stock_item_id.lower(),
-                        "changes": changes,
-                        "since": last.posted_at.isoformat(),
-                    },
-                )
-            )
-            connection.execute(
-                sa.update(t.stock_adjustments)
-                .where(moved.id == row.id)
-                .values(state="intended", intent_key=moves.move_key(reference))
-            )
-        outbox.enqueue(connection, intents, now=now)
-    return len(intents)
-
-
-def _before(connection: sa.Connection, moves_: Iterable[Any]) -> dict[str, Any]:
-    """What was posted last of each unit that is to be moved."""
-    moved = t.stock_adjustments.c
-    query = sa.select(moved.id, moved.unit_key, moved.scrap_quantity, moved.posted_at).where(
+    rows = connection.execute(query).all()
+    posted = sa.select(moved.id, moved.unit_key, moved.scrap_quantity, moved.posted_at).where(
         moved.state == "posted"
     )
-    found = records.in_chunks(connection, query, moved.unit_key, {row.unit_key for row in moves_})
-    return {row.unit_key: row for row in sorted(found, key=lambda row: row.id)}
+    units = {row.unit_key for row in rows}
+    found = records.in_chunks(connection, posted, moved.unit_key, units)
+    last = {row.unit_key: row for row in sorted(found, key=lambda row: row.id)}
+    return [
+        WaitingMove(
+            id=row.id,
+            adjustment_key=row.adjustment_key,
+            order_num_id=row.num_id,
+            sku=row.sku,
+            item_id=row.stock_item_id.lower(),
+            from_location_id=row.from_location_id.lower(),
+            location_id=row.location_id.lower(),
+            was_scrapped=bool(last[row.unit_key].scrap_quantity),
+            is_scrapped=bool(row.scrap_quantity),
+            since=last[row.unit_key].posted_at,
+        )
+        for row in rows
+        if row.unit_key in last
+    ]
+
+
+def intend_moves(engine: sa.Engine, *, now: datetime) -> int:
+    """One change of levels a unit that a person said is to be moved; how many."""
+    with engine.begin() as connection:
+        ready = moves_waiting(connection, ("ready",))
+        _intended(connection, ready, now)
+    return len(ready)
+
+
+def enter_moves_by_hand(
+    engine: sa.Engine,
+    made: Sequence[tuple[WaitingMove, Transfer]],
+    *,
+    now: datetime,
+    run_id: str,
+) -> int:
+    """Enter moves that somebody has made in Linnworks, each with its proof; how many.
+
+    They stand in the outbox as done by others, so that no transfer proves two units' moves.
+    """
+    with engine.begin() as connection:
+        _intended(connection, [one for one, _ in made], now)
+        for one, transfer in made:
+            intent = outbox.find(connection, one.intent.intent_key)
+            if intent is None or intent.state != "ready":
+                continue
+            proof = moves.evidence_of_transfer(transfer)
+            outbox.move(
+                connection, intent, "confirmed", now=now, run_id=run_id, step="adopted",
+                evidence=proof,
+            )  # fmt: skip
+            moves.enter(connection, intent, proof, now)
+    return len(made)
+
+
+def _intended(connection: sa.Connection, waiting: Sequence[WaitingMove], now: datetime) -> None:
+    moved = t.stock_adjustments.c
+    for one in waiting:
+        connection.execute(
+            sa.update(t.stock_adjustments)
+            .where(moved.id == one.id)
+            .values(state="intended", intent_key=one.intent.intent_key)
+        )
+    outbox.enqueue(connection, [one.intent for one in waiting], now=now)
 
 
 # --- refunds ----------------------------------------------------------------------

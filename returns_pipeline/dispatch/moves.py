@@ -140,8 +140,7 @@ class Move(Write):
         now: datetime,
     ) -> None:
         """The unit stands where it belongs."""
-        at = datetime.fromisoformat(evidence["at"]) if evidence.get("by_others") else now
-        _set(connection, intent, state="posted", posted_at=at, note="")
+        enter(connection, intent, evidence, now)
 
     def refused(self, connection: sa.Connection, intent: Intent, why: str, now: datetime) -> None:
         """Hold it."""
@@ -200,6 +199,14 @@ class Move(Write):
         )
         with reading(self.engine) as connection:
             return any("marked" in evidence for evidence in connection.execute(query).scalars())
+
+
+def enter(
+    connection: sa.Connection, intent: Intent, evidence: Mapping[str, Any], now: datetime
+) -> None:
+    """Enter that a move was made, by us or by hand."""
+    at = datetime.fromisoformat(evidence["at"]) if evidence.get("by_others") else now
+    _set(connection, intent, state="posted", posted_at=at, note="")
 
 
 def _sent(intent: Intent) -> datetime:

@@ -116,6 +116,8 @@ _SEEN = (
 _HEADERS = "GetRefundHeadersByOrderId"
 # The look at an order is a call: the first reading of a large account takes some ticks.
 _LOOKS_A_READING = 100
+# How long a refund of others that stands beside ours is looked at again.
+_BESIDE_OURS = timedelta(days=14)
 
 
 @dataclass(slots=True)
@@ -152,8 +154,9 @@ def read_refunds(
         linnworks: The account.
         now: The instant of the reading.
         overlap: How far before the last reading it begins.
-        recheck: Look again at the orders where a refund of others was not sent yet: it may
-            be gone, which no search tells.
+        recheck: Look at the orders for which we paid as well, and again at those where a
+            refund of others was not sent yet or stands beside ours: it may be gone, which no
+            search tells.
 
     Raises:
         VendorError: When it could not be read. What the search found is stored with its
@@ -171,9 +174,9 @@ def read_refunds(
     with engine.begin() as connection:
         _store_found(connection, found, now)
         records.move_watermark(connection, _REFUNDS_READ, now=now, at=now)
-        wanted = _unseen(connection, now)
+        wanted = _unseen(connection, now, of_paid=recheck)
         if recheck:
-            wanted = list(dict.fromkeys([*wanted, *_unsent(connection)]))
+            wanted = list(dict.fromkeys([*wanted, *_unsent(connection, now)]))
     for order_id in wanted[:_LOOKS_A_READING]:
         headers = linnworks.refund_headers(order_id)
         with engine.begin() as connection:
@@ -199,7 +202,7 @@ def _ours(connection: sa.Connection, order_ids: Iterable[str]) -> dict[str, _Our
 
 
 def _store_found(connection: sa.Connection, found: dict[str, RefundRow], now: datetime) -> None:
-    """Enter what the search says; of rows known already only whether they were sent."""
+    """Enter what the search says; of rows known already the amount and whether they were sent."""
     known = _ours(connection, {row.pkOrderID.lower() for row in found.values()})
     rows = []
     for row_id, row in found.items():
@@ -207,6 +210,7 @@ def _store_found(connection: sa.Connection, found: dict[str, RefundRow], now: da
         created = instant(row.CreateDate, _SEARCH, "CreateDate")
         actioned = instant(row.ActionDate, _SEARCH, "ActionDate") or created or now
         header_id = known[order_id].rows.get(row_id) if order_id in known else None
+        currency = row.cCurrency if row.cCurrency in CURRENCIES else ""
         rows.append(
             (
                 row_id,
@@ -215,8 +219,8 @@ def _store_found(connection: sa.Connection, found: dict[str, RefundRow], now: da
                 None,
                 "",
                 0,
-                0,
-                "",
+                _minor(row.Amount or Decimal(0), currency) if currency else 0,
+                currency,
                 created or now,
                 row.is_actioned,
                 actioned if row.is_actioned else None,
@@ -225,18 +229,20 @@ def _store_found(connection: sa.Connection, found: dict[str, RefundRow], now: da
                 now,
             )
         )
-    upsert(
-        connection,
-        t.refund_readings,
-        _SEEN,
-        rows,
-        key=("refund_row_id",),
-        update=("is_actioned", "actioned_at", "read_at"),
-    )
+    told = ("is_actioned", "actioned_at", "read_at")
+    priced = _SEEN.index("currency")
+    for update, part in (
+        (told, [row for row in rows if not row[priced]]),
+        (("amount_minor", "currency", *told), [row for row in rows if row[priced]]),
+    ):
+        upsert(connection, t.refund_readings, _SEEN, part, key=("refund_row_id",), update=update)
 
 
-def _unseen(connection: sa.Connection, now: datetime) -> list[str]:
-    """Orders with a unit of ours that may be waited for, and a refund not seen in detail."""
+def _unseen(connection: sa.Connection, now: datetime, *, of_paid: bool) -> list[str]:
+    """Orders with a refund not seen in detail and a unit of ours that may be waited for.
+
+    ``of_paid`` adds the orders for which we paid: somebody else's refund may be the second.
+    """
     seen, lines = t.refund_readings.c, t.order_lines.c
     items, matched = t.return_items.c, t.matches.c
     unit = (
@@ -246,10 +252,13 @@ def _unseen(connection: sa.Connection, now: datetime) -> list[str]:
         .where(lines.order_id == seen.order_id)
         .where(sa.or_(items.is_open, items.received_at.is_(None)))
     )
+    wanted: sa.ColumnElement[bool] = unit.exists()
+    if of_paid:
+        wanted = sa.or_(wanted, sa.exists().where(t.refunds_due.c.order_id == seen.order_id))
     query = (
         sa.select(seen.order_id, seen.refund_row_id)
         .where(seen.refund_header_id.is_(None), ~seen.is_deleted)
-        .where(seen.created_at > now - _FIRST_WINDOW, unit.exists())
+        .where(seen.created_at > now - _FIRST_WINDOW, wanted)
         .order_by(seen.created_at, seen.id)
     )
     rows = connection.execute(query).all()
@@ -269,18 +278,28 @@ def _unseen(connection: sa.Connection, now: datetime) -> list[str]:
     return list(orders)
 
 
-def _unsent(connection: sa.Connection) -> list[str]:
-    """Orders of open units with a refund of others that was not sent yet, oldest reading first."""
+def _unsent(connection: sa.Connection, now: datetime) -> list[str]:
+    """Orders with a refund of others that may be gone, oldest reading first.
+
+    One that was not sent yet, of an open unit; or one that stands beside ours.
+    """
     seen, items, matched = t.refund_readings.c, t.return_items.c, t.matches.c
     open_rows = (
         sa.select(matched.row_id)
         .join(t.return_items, items.unit_key == matched.unit_key)
         .where(items.is_open)
     )
+    of_late = seen.actioned_at > now - _BESIDE_OURS
+    beside_ours = sa.exists().where(t.refunds_due.c.row_id == seen.row_id)
     query = (
         sa.select(seen.order_id)
         .where(seen.row_id.is_not(None), ~seen.is_ours, ~seen.is_deleted)
-        .where(~seen.is_actioned, seen.row_id.in_(open_rows))
+        .where(
+            sa.or_(
+                sa.and_(~seen.is_actioned, seen.row_id.in_(open_rows)),
+                sa.and_(of_late, beside_ours),
+            )
+        )
         .order_by(seen.read_at, seen.id)
     )
     return list(dict.fromkeys(connection.execute(query).scalars()))

@@ -5,8 +5,9 @@ Pure set logic over what was read; reading is ``steps.control``'s.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from returns_pipeline.domain.model import ExceptionRaised, Severity
@@ -16,8 +17,9 @@ from returns_pipeline.domain.model import ExceptionRaised, Severity
 class Restock:
     """Units of one SKU of one order that went to one location.
 
-    ``quantity`` counts the scrapped ones too, as Linnworks does (contract Linnworks 3.1).
-    ``sellable`` is what our decision says; ``None`` in Linnworks' telling.
+    ``quantity`` counts the scrapped ones too, as Linnworks does (contract Linnworks 3.1); it
+    is negative where a move took units away. ``sellable`` is what our decision says; ``None``
+    in Linnworks' telling.
     """
 
     order_id: str
@@ -115,6 +117,7 @@ def compare_restocks(
     *,
     location_names: Mapping[str, str],
     sellable: Collection[str],
+    worth: Mapping[tuple[str, str], tuple[int, str]] | None = None,
 ) -> list[ExceptionRaised]:
     """The differences between our posted units and Linnworks' actioned returns.
 
@@ -123,6 +126,7 @@ def compare_restocks(
         theirs: Linnworks' rows of the same orders.
         location_names: To print a location.
         sellable: The locations that only sellable units may enter.
+        worth: By order and SKU, what one unit is worth: minor units and currency.
 
     Returns:
         At most one exception an order and SKU, the gravest: ``DOUBLE_RESTOCK`` where
@@ -138,17 +142,45 @@ def compare_restocks(
             continue
         damaged = any(row.sellable is False for row in rows)
         code, severity = _gravest(expected, found, sellable, damaged=damaged)
+        amount, currency = (worth or {}).get(key, (0, ""))
         mine, there = _told(expected, location_names), _told(found, location_names)
         raised.append(
             ExceptionRaised(
                 code=code,
-                key=f"{key[0]}:{key[1]}",
+                key=f"order:{key[0]}:{key[1]}",
                 message=f"{key[1]}: we posted {mine}; Linnworks has {there}",
+                amount_minor=amount * _apart(expected, found),
+                currency=currency if amount else "",
                 unit_keys=tuple(sorted(unit for row in rows for unit in row.unit_keys)),
                 severity=severity,
             )
         )
     return raised
+
+
+def misplaced(ours: Sequence[Restock], theirs: Sequence[Restock]) -> list[tuple[str, str, int]]:
+    """Where units of one order and SKU stand too many, where too few, and how many.
+
+    From and to, as the transfers that would put it right; none where the units in all differ.
+    """
+    expected, found = _places(ours), _places(theirs)
+    more = {p: n - expected.get(p, (0, 0))[0] for p, (n, _) in found.items()}
+    fewer = {p: n - found.get(p, (0, 0))[0] for p, (n, _) in expected.items()}
+    if _sum(expected) != _sum(found):
+        return []
+    needed = Counter(zip(_each(more), _each(fewer), strict=True))
+    return [(*pair, units) for pair, units in sorted(needed.items())]
+
+
+def _each(units: Mapping[str, int]) -> list[str]:
+    """A place for every unit."""
+    return [place for place, n in sorted(units.items()) for _ in range(n)]
+
+
+def transferred(of: Restock, to_location_id: str, units: int) -> tuple[Restock, Restock]:
+    """What a transfer changes about where units stand: fewer here, more there."""
+    gone = replace(of, sellable=None, quantity=-units, scrap_quantity=0, unit_keys=())
+    return gone, replace(gone, location_id=to_location_id, quantity=units)
 
 
 def _rows_by_sku(rows: Iterable[Restock]) -> dict[tuple[str, str], list[Restock]]:
@@ -167,7 +199,7 @@ def _places(rows: Iterable[Restock]) -> _Places:
     for row in rows:
         units, scrapped = places.get(row.location_id, (0, 0))
         places[row.location_id] = (units + row.quantity, scrapped + row.scrap_quantity)
-    return places
+    return {place: counted for place, counted in places.items() if counted != (0, 0)}
 
 
 def _gravest(
@@ -185,6 +217,15 @@ def _gravest(
     if {p: n for p, (n, _) in expected.items()} == {p: n for p, (n, _) in found.items()}:
         return "STOCK_DRIFT", Severity.S2  # the places agree, the writing-off does not
     return "WRONG_LOCATION", Severity.S1 if good_there != good_wanted else Severity.S2
+
+
+def _apart(expected: _Places, found: _Places) -> int:
+    """How many units stand otherwise than they should, written off or not."""
+    kept = {p: n - scrapped for p, (n, scrapped) in expected.items()}
+    there = {p: n - scrapped for p, (n, scrapped) in found.items()}
+    more = sum(max(0, n - kept.get(p, 0)) for p, n in there.items())
+    fewer = sum(max(0, n - there.get(p, 0)) for p, n in kept.items())
+    return max(more, fewer)
 
 
 def _sum(places: _Places) -> int:

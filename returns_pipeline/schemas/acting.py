@@ -110,6 +110,29 @@ DECLARED = {
         },
         key=("rma_row_id",),
     ),
+    "stock_readings": f.Declared(
+        {
+            "id": s.ID,
+            "item_id": f.name("Linnworks' stock item"),
+            "location_id": s.LOCATION_ID,
+            "sku": s.SKU,
+            "level": f.integer("Units counted there"),
+            "read_at": f.instant("When it was read"),
+        },
+        key=("item_id", "location_id"),
+    ),
+    "reconciliations": f.Declared(
+        {
+            "id": s.ID,
+            "run_id": s.RUN_ID,
+            "began_at": f.instant("When it began"),
+            "ended_at": f.instant("When it ended"),
+            "calls": f.integer("Vendor calls it took", 0),
+            "figures": f.name("What it compared and found, JSON"),
+        },
+        key=("id",),
+        rules=(f.not_before("ended_at", "began_at"),),
+    ),
     "refund_readings": f.Declared(
         {
             "id": s.ID,

@@ -237,6 +237,15 @@ DECLARED = {
         },
         key=("id",),
     ),
+    "shipment_items": f.Declared(
+        {
+            "id": s.ID,
+            "shipment_id": f.name("The consolidated shipment"),
+            "unit_key": s.UNIT_KEY,
+            "seen_at": f.instant("When it was first read"),
+        },
+        key=("shipment_id", "unit_key"),
+    ),
     "receipts": f.Declared(
         {
             "id": s.ID,

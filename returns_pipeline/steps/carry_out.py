@@ -207,6 +207,18 @@ def stopped_again(connection: sa.Connection, tasks: Collection[int], *, now: dat
 # --- stock that waits for a word --------------------------------------------------
 
 
+def open_for_moves(connection: sa.Connection) -> None:
+    """Open again the units that are to be moved: they were closed before somebody moved them."""
+    units = [one.subject for one in said.waiting(connection, "place") if one.kind is Kind.MOVE]
+    items = t.return_items.c
+    for part in records.chunks(units, 500):
+        connection.execute(
+            sa.update(t.return_items)
+            .where(items.unit_key.in_(part), ~items.is_open)
+            .values(is_open=True)
+        )
+
+
 def places(connection: sa.Connection, by_unit: Mapping[str, Decision], *, run_id: str) -> None:
     """Carry out what was decided about where units stand, before stock is computed.
 
@@ -377,8 +389,15 @@ def _paid_or_not(connection: sa.Connection, waiting: Collection[Decision]) -> di
 def _moved(connection: sa.Connection, waiting: Collection[Decision]) -> dict[int, str]:
     """Those whose unit has been moved; what is done by hand is done when the unit is closed."""
     moved = t.stock_adjustments.c
-    units = {one.subject for one in waiting if one.kind is Kind.MOVE}
-    query = sa.select(moved.unit_key, moved.state).where(moved.kind == "move")
-    rows = list(records.in_chunks(connection, query, moved.unit_key, units))
-    under_way = {row.unit_key for row in rows if row.state != "posted"}
-    return {one.id: "moved" for one in waiting if one.subject in units - under_way}
+    decided = [one for one in waiting if one.kind is Kind.MOVE]
+    query = sa.select(moved.unit_key, moved.location_id).where(
+        moved.kind == "move", moved.state == "posted"
+    )
+    units = {one.subject for one in decided}
+    made = {
+        (row.unit_key, row.location_id)
+        for row in records.in_chunks(connection, query, moved.unit_key, units)
+    }
+    return {
+        one.id: "moved" for one in decided if (one.subject, one.arguments["location_id"]) in made
+    }

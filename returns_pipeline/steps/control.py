@@ -1,8 +1,9 @@
 """What cannot move becomes somebody's task; what is done is closed.
 
 ``exceptions`` evaluates every predicate over what is stored and open, so that an exception
-closes itself when its cause is gone. ``reconcile`` reads Linnworks back. The catalogue and
-the rules of opening and closing are ``domain.exceptions``'.
+closes itself when its cause is gone. What only reading the vendors back can tell is
+``reconciling``'s. The catalogue and the rules of opening and closing are
+``domain.exceptions``'.
 """
 
 from __future__ import annotations
@@ -15,10 +16,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from returns_pipeline.dispatch import readings
 from returns_pipeline.domain import disposition as disposition_rules
 from returns_pipeline.domain import exceptions as rules
-from returns_pipeline.domain import lifecycle, reconciliation
+from returns_pipeline.domain import lifecycle
 from returns_pipeline.domain.decisions import KINDS, Kind, fingerprint
 from returns_pipeline.domain.model import ExceptionRaised, Owner, Severity, Unit
 from returns_pipeline.steps import alerts, carry_out, early_money, finance_tasks, soundness
@@ -27,7 +27,6 @@ from returns_pipeline.storage import decisions as said
 from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.bulk import upsert
-from returns_pipeline.storage.engine import reading
 
 Raised = Iterator[ExceptionRaised]
 
@@ -491,7 +490,7 @@ _PREDICATES: tuple[Callable[[sa.Connection, Runtime, datetime], Raised], ...] = 
 )
 
 # Of the exceptions only a reading back of the vendors can raise or clear.
-_RECONCILED_PREFIX = "read-back:"
+RECONCILED_PREFIX = "read-back:"
 
 
 def exceptions(rt: Runtime) -> dict[str, int]:
@@ -500,14 +499,15 @@ def exceptions(rt: Runtime) -> dict[str, int]:
     with rt.engine.begin() as connection:
         carry_out.settle(connection, rt)
         raised = [e for predicate in _PREDICATES for e in predicate(connection, rt, now)]
-        return _refresh(connection, raised, rt, now, belongs=lambda row: not _read_back(row))
+        return refresh(connection, raised, rt, now, belongs=lambda row: not is_read_back(row))
 
 
-def _read_back(row: Mapping[str, Any]) -> bool:
-    return str(row["key"]).startswith(_RECONCILED_PREFIX)
+def is_read_back(row: Mapping[str, Any]) -> bool:
+    """Whether only reading the vendors back can raise or clear it."""
+    return str(row["key"]).startswith(RECONCILED_PREFIX)
 
 
-def _refresh(
+def refresh(
     connection: sa.Connection,
     raised: list[ExceptionRaised],
     rt: Runtime,
@@ -767,90 +767,3 @@ def _watch_less(connection: sa.Connection, done: list[str], units: Mapping[str, 
             .where(watch.order_key.in_(part), ~busy)
             .values(reason="shipped", priority=1)
         )
-
-
-# --- reading back -----------------------------------------------------------------
-
-
-def reconcile(rt: Runtime) -> dict[str, int]:
-    """Compare what Linnworks says was restocked with what we posted, unit by unit.
-
-    Bulk readings first; the headers of one order are read only where its sums differ.
-    """
-    now = rt.now()
-    overlap = rt.policy.ages.in_transit
-    counts = {
-        **readings.read_bookings(rt.engine, rt.linnworks, now=now, overlap=overlap),
-        **readings.read_refunds(rt.engine, rt.linnworks, now=now, overlap=overlap, recheck=True),
-    }
-    with reading(rt.engine) as connection:
-        ours, theirs = _restocked(connection, now)
-        names = records.location_names(connection)
-        sellable = disposition_rules.sellable_locations(rt.policy, names)
-    raised = [
-        ExceptionRaised(
-            code=one.code,
-            key=_RECONCILED_PREFIX + one.key,
-            message=one.message,
-            amount_minor=one.amount_minor,
-            currency=one.currency,
-            unit_keys=one.unit_keys,
-            return_ids=one.return_ids,
-            order_numbers=one.order_numbers,
-            severity=one.severity,
-        )
-        for one in reconciliation.compare_restocks(
-            ours, theirs, location_names=names, sellable=sellable
-        )
-    ]
-    with rt.engine.begin() as connection:
-        changed = _refresh(connection, raised, rt, now, belongs=_read_back)
-    return {**counts, "differences": len(raised), **changed}
-
-
-def _restocked(
-    connection: sa.Connection, now: datetime
-) -> tuple[list[reconciliation.Restock], list[reconciliation.Restock]]:
-    """Our posted adjustments and Linnworks' actioned rows of the last ninety days."""
-    since = now - timedelta(days=90)
-    moved, read = t.stock_adjustments.c, t.restock_readings.c
-    query = sa.select(t.stock_adjustments).where(
-        moved.state == "posted", moved.posted_at > since, moved.kind != "move"
-    )
-    grouped: dict[tuple[Any, ...], list[str]] = defaultdict(list)
-    scrapped: Counter[tuple[Any, ...]] = Counter()
-    for row in connection.execute(query):
-        key = (row.order_id, row.sku, row.location_id, row.is_sellable)
-        grouped[key].append(row.unit_key)
-        scrapped[key] += row.scrap_quantity
-    ours = [
-        reconciliation.Restock(
-            order_id=key[0],
-            sku=key[1],
-            location_id=key[2],
-            sellable=key[3],
-            quantity=len(keys),
-            scrap_quantity=scrapped[key],
-            unit_keys=tuple(sorted(keys)),
-        )
-        for key, keys in grouped.items()
-    ]
-    orders = {row.order_id for row in ours}
-    theirs = [
-        reconciliation.Restock(
-            order_id=row.order_id,
-            sku=row.sku,
-            location_id=row.location_id,
-            sellable=None,
-            quantity=row.quantity,
-            scrap_quantity=row.scrap_quantity,
-            unit_keys=(),
-        )
-        for row in records.in_chunks(
-            connection,
-            sa.select(t.restock_readings).where(read.actioned_at.is_not(None)),
-            read.order_id,
-            orders,
-        )
-    ]
-    return ours, theirs

@@ -416,6 +416,7 @@ def adjustments(rt: Runtime) -> dict[str, int]:
     """
     now = rt.now()
     with rt.engine.begin() as connection:
+        carry_out.open_for_moves(connection)
         work = _open_work(connection)
         stored = records.rows_of(connection, t.stock_adjustments, work.units)
         gates = _Gates(connection, "stock", now)

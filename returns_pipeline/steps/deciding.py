@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from returns_pipeline.domain import decisions as rules
+from returns_pipeline.domain import reconciliation
 from returns_pipeline.domain.decisions import KINDS, About, Kind, NotAllowed
 from returns_pipeline.domain.matching import has_room
 from returns_pipeline.domain.model import Disposition, Order, Unit
 from returns_pipeline.domain.money import format_minor, parse_minor
 from returns_pipeline.domain.policy import Policy, order_key
 from returns_pipeline.domain.refunds import priced_line
+from returns_pipeline.steps import standing
 from returns_pipeline.steps.carry_out import pinned
 from returns_pipeline.storage import outbox, records
 from returns_pipeline.storage import tables as t
@@ -221,9 +223,15 @@ def _amount(text: str, currency: str) -> int:
 
 def _standing(connection: sa.Connection, unit: Unit, kind: Kind) -> dict[str, Any]:
     moved = t.stock_adjustments.c
-    query = sa.select(moved.kind, moved.state, moved.from_location_id, moved.location_id).where(
-        moved.unit_key == unit.unit_key
-    )
+    query = sa.select(
+        moved.kind,
+        moved.state,
+        moved.order_id,
+        moved.sku,
+        moved.from_location_id,
+        moved.location_id,
+        moved.intent_key,
+    ).where(moved.unit_key == unit.unit_key)
     rows = connection.execute(query.order_by(moved.id)).all()
     if kind is Kind.BY_HAND:
         if any(row.state == "intended" for row in rows):
@@ -231,16 +239,39 @@ def _standing(connection: sa.Connection, unit: Unit, kind: Kind) -> dict[str, An
             raise NotAllowed(msg)
         return {}
     held = [row for row in rows if row.kind == "move" and row.state == "held"]
-    if not held:
+    if held and held[-1].intent_key is not None:
         msg = (
-            f"no move of {unit.unit_key} waits for a word: transfer it in Linnworks, then accept "
-            "the task as it is"
+            f"the move of {unit.unit_key} has stopped: look where the unit is, then send it again "
+            "or say that its stock is done by hand"
         )
         raise NotAllowed(msg)
-    return {
-        "from_location_id": held[-1].from_location_id,
-        "location_id": held[-1].location_id,
-    }
+    if held:
+        here, there = held[-1].from_location_id, held[-1].location_id
+    elif rows and all(row.state == "posted" for row in rows):
+        here, there = _elsewhere(connection, unit, rows[-1])
+    else:
+        raise NotAllowed(f"{unit.unit_key} has not been restocked yet: there is nothing to move")
+    return {"from_location_id": here, "location_id": there}
+
+
+def _elsewhere(connection: sa.Connection, unit: Unit, last: Any) -> tuple[str, str]:
+    """Where Linnworks has a unit that we posted elsewhere, and where it belongs.
+
+    Raises:
+        NotAllowed: When its readings know of no such place.
+    """
+    found = standing.of_orders(connection, [last.order_id])
+    ours, theirs = (
+        [row for row in rows if row.sku == last.sku] for rows in (found.ours, found.theirs)
+    )
+    for here, there, _units in reconciliation.misplaced(ours, theirs):
+        if there == last.location_id:
+            return here, there
+    msg = (
+        f"Linnworks shows no place from which {unit.unit_key} could be moved: transfer it there by "
+        "hand, the next reconciliation sees it"
+    )
+    raise NotAllowed(msg)
 
 
 # --- writes -----------------------------------------------------------------------

@@ -290,6 +290,18 @@ unit_events = Table(
 )
 Index("ix_unit_events_unit_key", unit_events.c.unit_key)
 
+shipment_items = Table(
+    "shipment_items",
+    metadata,
+    _id(),
+    Column("shipment_id", Text, nullable=False),
+    Column("unit_key", Text, nullable=False),
+    Column("seen_at", Instant, nullable=False),
+    UniqueConstraint("shipment_id", "unit_key", name="uq_shipment_items_shipment_id_unit_key"),
+    comment="Which units each consolidated shipment is said to hold.",
+)
+Index("ix_shipment_items_unit_key", shipment_items.c.unit_key)
+
 receipts = Table(
     "receipts",
     metadata,
@@ -848,6 +860,33 @@ restock_readings = Table(
     comment="What Linnworks says was returned, read back by reconciliation.",
 )
 Index("ix_restock_readings_order_id", restock_readings.c.order_id)
+Index("ix_restock_readings_read_at", restock_readings.c.read_at)
+
+stock_readings = Table(
+    "stock_readings",
+    metadata,
+    _id(),
+    Column("item_id", Text, nullable=False),
+    Column("location_id", Text, nullable=False),
+    Column("sku", Text, nullable=False),
+    Column("level", sa.Integer, nullable=False),
+    Column("read_at", Instant, nullable=False),
+    UniqueConstraint("item_id", "location_id", name="uq_stock_readings_item_id_location_id"),
+    comment="What Linnworks counted when a returned item was last reconciled, by location.",
+)
+
+reconciliations = Table(
+    "reconciliations",
+    metadata,
+    _id(),
+    Column("run_id", Text, nullable=False),
+    Column("began_at", Instant, nullable=False),
+    Column("ended_at", Instant, nullable=False),
+    Column("calls", sa.Integer, nullable=False),
+    Column("figures", Text, nullable=False),  # JSON object
+    comment="What each reconciliation compared, found and cost. Append-only.",
+)
+Index("ix_reconciliations_began_at", reconciliations.c.began_at)
 
 refund_readings = Table(
     "refund_readings",

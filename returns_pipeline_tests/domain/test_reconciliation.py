@@ -58,7 +58,7 @@ def test_a_difference_is_one_exception_and_the_gravest(
 ) -> None:
     (one,) = compare(mine, found)
     assert (one.code, one.severity) == (code, Severity(severity))
-    assert one.key == "order-1:A"
+    assert one.key == "order:order-1:A"
     assert one.unit_keys == tuple(sorted(k for row in mine for k in row.unit_keys))
 
 
@@ -80,8 +80,8 @@ def test_one_sku_does_not_hide_another() -> None:
         [theirs("loc-restock", 2)],
     )
     assert [(one.key, one.code) for one in found] == [
-        ("order-1:A", "DOUBLE_RESTOCK"),
-        ("order-1:B", "STOCK_DRIFT"),
+        ("order:order-1:A", "DOUBLE_RESTOCK"),
+        ("order:order-1:B", "STOCK_DRIFT"),
     ]
 
 

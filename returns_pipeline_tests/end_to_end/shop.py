@@ -16,7 +16,16 @@ import sqlalchemy as sa
 
 from returns_pipeline import settings
 from returns_pipeline.sandbox.serve import Sandbox
-from returns_pipeline.steps import act, capture, control, decide, derive, exporting, money
+from returns_pipeline.steps import (
+    act,
+    capture,
+    control,
+    decide,
+    derive,
+    exporting,
+    money,
+    reconciling,
+)
 from returns_pipeline.steps.runtime import Runtime
 
 SYNC = (
@@ -95,7 +104,7 @@ class Shop:
 
     def reconcile(self, now: datetime) -> dict[str, int]:
         with self.run(now) as rt:
-            return control.reconcile(rt)
+            return reconciling.reconcile(rt)
 
     def rows(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
         engine = sa.create_engine(self.url)

@@ -274,6 +274,7 @@ def test_a_missing_column_is_named(plausible: Plausible) -> None:
             {"actioned_at": NOON},
             "actioned_at is there exactly when is_actioned",
         ),
+        ("reconciliations", {"ended_at": EARLIER}, "ended_at is not before began_at"),
         ("alert_messages", {"sent_at": NOON}, "sent_at is there exactly when state is sent"),
     ],
 )

@@ -2,7 +2,7 @@
 
 from returns_pipeline.defs.assets.build import FINANCE, OPERATIONS, READ_AGAIN, Told, step_assets
 from returns_pipeline.defs.resources import LINNWORKS_POOL
-from returns_pipeline.steps import control
+from returns_pipeline.steps import control, reconciling
 from returns_pipeline.steps.figures import Breakdown
 from returns_pipeline.storage import tables as t
 
@@ -54,7 +54,7 @@ exception_queue = step_assets(
 )
 
 reconciliation = step_assets(
-    control.reconcile,
+    reconciling.reconcile,
     Told(
         name="reconciliation",
         description=(

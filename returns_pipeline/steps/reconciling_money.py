@@ -1,0 +1,170 @@
+"""Three tellings of one day's money: what Happy Returns announced, what we sealed, what left.
+
+Here: comparing what is stored of them, batch by batch and refund by refund; Linnworks' side
+is as the bulk reading told it. Not here: reading it, and what the ledger makes of a batch.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from returns_pipeline.domain.model import ExceptionRaised
+from returns_pipeline.domain.money import format_minor
+from returns_pipeline.storage import records
+from returns_pipeline.storage import tables as t
+
+
+def differences(
+    connection: sa.Connection, *, since: datetime, tolerance_minor: int
+) -> list[ExceptionRaised]:
+    """Where the tellings of refunds that were settled of late differ, and double refunds.
+
+    Args:
+        connection: To read by.
+        since: Batches sealed since then are compared.
+        tolerance_minor: How far one unit's amounts may differ.
+    """
+    return [
+        *_batches(connection, since, tolerance_minor),
+        *_sent(connection, since),
+        *_twice(connection, since),
+    ]
+
+
+def _batches(
+    connection: sa.Connection, since: datetime, tolerance_minor: int
+) -> list[ExceptionRaised]:
+    """Batches whose units Happy Returns now says were refunded with other amounts."""
+    due, items, sealed = t.refunds_due.c, t.return_items.c, t.batches.c
+    query = (
+        sa.select(
+            due.batch_id,
+            due.unit_key,
+            due.currency,
+            (due.goods_minor + due.shipping_minor - due.fee_minor).label("ours"),
+            items.refund_amount_minor,
+            items.shipping_refund_minor,
+            items.fee_minor,
+        )
+        .join_from(t.batches, t.refunds_due, due.batch_id == sealed.batch_id)
+        .join(t.return_items, items.unit_key == due.unit_key)
+        .where(sealed.sealed_at > since, items.refund_amount_minor.is_not(None))
+        .where(
+            items.currency == due.currency, due.fee_minor == sa.func.coalesce(items.fee_minor, 0)
+        )
+        .where(sa.func.abs(items.refund_amount_minor - due.goods_minor) > tolerance_minor)
+    )
+    by_batch: dict[str, list[Any]] = defaultdict(list)
+    for row in connection.execute(query):
+        by_batch[row.batch_id].append(row)
+    raised = []
+    for batch_id, rows in sorted(by_batch.items()):
+        currency = rows[0].currency
+        apart = sum(row.refund_amount_minor - row.ours for row in rows)
+        raised.append(
+            ExceptionRaised(
+                code="CONTROL_TOTAL_MISMATCH",
+                key=f"batch:{batch_id}",
+                message=f"{batch_id}: Happy Returns tells {len(rows)} of its units with other "
+                f"amounts than were sealed, {format_minor(apart, currency)} {currency} in all",
+                amount_minor=abs(apart),
+                currency=currency,
+                unit_keys=tuple(sorted(row.unit_key for row in rows)),
+            )
+        )
+    return raised
+
+
+def _sent(connection: sa.Connection, since: datetime) -> list[ExceptionRaised]:
+    """Refunds of ours whose amount in Linnworks is another, or that are not sent there."""
+    due, seen = t.refunds_due.c, t.refund_readings.c
+    query = (
+        sa.select(due.refund_header_id, due.order_id, due.unit_key, due.amount_minor, due.currency)
+        .where(due.settled_at > since, due.state == "actioned", due.executor == "linnworks")
+        .where(due.refund_header_id.is_not(None))
+    )
+    owed: Counter[int] = Counter()
+    units: dict[int, list[Any]] = defaultdict(list)
+    for row in connection.execute(query):
+        owed[row.refund_header_id] += row.amount_minor
+        units[row.refund_header_id].append(row)
+    query = sa.select(seen.refund_header_id, seen.amount_minor, seen.is_actioned).where(
+        ~seen.is_deleted, seen.refund_header_id.is_not(None), seen.currency != ""
+    )
+    told: Counter[int] = Counter()
+    waiting: Counter[int] = Counter()
+    orders = {rows[0].order_id for rows in units.values()}
+    known = set()
+    for row in records.in_chunks(connection, query, seen.order_id, sorted(orders)):
+        known.add(row.refund_header_id)
+        (told if row.is_actioned else waiting)[row.refund_header_id] += row.amount_minor
+    raised = []
+    for header, amount in sorted(owed.items()):
+        if header not in known or told[header] == amount:
+            continue
+        currency = units[header][0].currency
+        keys = tuple(sorted(row.unit_key for row in units[header]))
+        if waiting[header] and not told[header]:
+            code, what = "REFUND_BOOKED_NOT_ACTIONED", "is not sent in Linnworks"
+            apart = amount
+        else:
+            code = "CONTROL_TOTAL_MISMATCH"
+            there = format_minor(told[header], currency)
+            what, apart = f"is of {there} in Linnworks", abs(told[header] - amount)
+        raised.append(
+            ExceptionRaised(
+                code=code,
+                key=f"refund:{header}",
+                message=f"refund {header} of {format_minor(amount, currency)} {currency} {what}",
+                amount_minor=apart,
+                currency=currency,
+                unit_keys=keys,
+            )
+        )
+    return raised
+
+
+def _twice(connection: sa.Connection, since: datetime) -> list[ExceptionRaised]:
+    """Order lines for which both we and somebody else sent money, for more than came back."""
+    seen, due, matched = t.refund_readings.c, t.refunds_due.c, t.matches.c
+    query = (
+        sa.select(seen.row_id, seen.quantity, seen.amount_minor, seen.currency, seen.order_id)
+        .where(seen.row_id.is_not(None), ~seen.is_ours, ~seen.is_deleted)
+        .where(seen.is_actioned, seen.actioned_at > since)
+    )
+    others: dict[str, list[Any]] = defaultdict(list)
+    for row in connection.execute(query):
+        others[row.row_id].append(row)
+    query = sa.select(due.row_id, due.unit_key).where(
+        due.state.in_(("actioned", "recorded")), due.tender == "refund"
+    )
+    paid: dict[str, list[str]] = defaultdict(list)
+    for row in records.in_chunks(connection, query, due.row_id, sorted(others)):
+        paid[row.row_id].append(row.unit_key)
+    query = sa.select(matched.row_id, matched.unit_key)
+    returned: Counter[str] = Counter()
+    for row in records.in_chunks(connection, query, matched.row_id, sorted(paid)):
+        returned[row.row_id] += 1
+    raised = []
+    for row_id, keys in sorted(paid.items()):
+        rows = others[row_id]
+        if sum(max(1, row.quantity) for row in rows) + len(keys) <= returned[row_id]:
+            continue
+        amount, currency = sum(row.amount_minor for row in rows), rows[0].currency
+        raised.append(
+            ExceptionRaised(
+                code="REFUND_DOUBLE_SUSPECTED",
+                key=f"line:{row_id}",
+                message=f"{returned[row_id]} units of an order line came back; we refunded "
+                f"{len(keys)}, and somebody else sent {format_minor(amount, currency)} "
+                f"{currency} for it in Linnworks",
+                amount_minor=amount,
+                currency=currency,
+                unit_keys=tuple(sorted(keys)),
+            )
+        )
+    return raised
