@@ -82,8 +82,8 @@ def every_tender_line_is_its_refund(scope: Scope) -> Finding:
     rows: list[dict[str, Any]] = []
     for line in lines:
         refund = owed.get(line.event_key.partition("~")[0])
-        if refund is None and not line.event_key:
-            continue  # entered before its event was noted
+        if not line.event_key.partition("~")[0]:
+            continue  # entered before events were noted
         tender = _TENDERS[line.role.partition(".")[0]]
         if refund is None or refund.amount_minor != line.amount_minor or refund.tender != tender:
             rows.append(

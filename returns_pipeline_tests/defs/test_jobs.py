@@ -477,3 +477,128 @@ def test_a_launch_answers_for_the_run_it_made(
     assert run is not None
     assert run.job_name == "reconcile_returns"
     assert run.status is dg.DagsterRunStatus.SUCCESS
+
+
+# --- finance: currencies, corrections, force ---------------------------------------
+
+
+def test_a_sealed_batch_is_shown_on_its_day_and_currency_with_its_totals(
+    shop: type[FakeLinnworks], instance: dg.DagsterInstance, store: sa.Engine
+) -> None:
+    with store.begin() as connection:
+        _owed(connection)
+        for side in ("debit", "credit"):
+            seed.posting(
+                connection,
+                side,
+                2500,
+                currency="EUR",
+                occurred_at=datetime(2026, 3, 14, tzinfo=UTC),
+            )
+
+    done = launch("close_business_day", partition_key="2026-03-14", instance=instance)
+
+    assert done.success, done.error
+    key = dg.AssetKey("sealed_batches")
+    told = instance.get_materialized_partitions(key)
+    assert {frozenset(str(one).split("|")) for one in told} == {
+        frozenset({"2026-03-14", "GBP"}),
+        frozenset({"2026-03-14", "EUR"}),
+    }
+    made = instance.fetch_materializations(key, limit=2).records
+    totals = [record.asset_materialization.metadata for record in made]
+    assert sorted(one["totals/debit"].value for one in totals) == [2500, 6000]
+    assert all("lines" in one for one in totals)
+
+
+def test_a_batch_is_reversed_by_a_run_of_its_own(
+    shop: type[FakeLinnworks], instance: dg.DagsterInstance, store: sa.Engine
+) -> None:
+    with store.begin() as connection:
+        made = seed.batch(connection)
+    config = {"batch_corrections": {"batch": made.id, "reason": "a test"}}
+
+    done = launch("reverse_batch", config=config, instance=instance)
+    again = launch("reverse_batch", config=config, instance=instance)
+
+    assert done.success, done.error
+    assert done.documents["batch_corrections"] == {
+        "reversed": made.id,
+        "reversal": "HRL-20260314-UKGBP-R1",
+        "replacements": ["HRL-20260314-UKGBP-01"],
+        "origin_date": "2026-03-14",
+    }
+    assert again.error_class == "CannotReverse"
+    closed = launch("close_business_day", partition_key="2026-03-14", instance=instance)
+    assert closed.success, closed.error
+
+
+def test_a_day_whose_vendors_were_not_read_is_closed_only_with_a_reason(
+    shop: type[FakeLinnworks], instance: dg.DagsterInstance, store: sa.Engine
+) -> None:
+    with store.begin() as connection:
+        _owed(connection)
+        connection.execute(sa.update(t.watermarks).values(at=datetime(2026, 3, 14, tzinfo=UTC)))
+
+    refused = launch("close_business_day", partition_key="2026-03-14", instance=instance)
+    forced = launch(
+        "close_business_day",
+        partition_key="2026-03-14",
+        config={"batches": {"force": "the payout is due"}},
+        instance=instance,
+    )
+
+    assert refused.error_class == "DayIncomplete"
+    assert forced.success, forced.error
+    assert forced.counts["batches"]["sealed"] == 1
+
+
+def test_a_backfill_in_one_run_seals_the_bytes_that_many_runs_seal(
+    shop: type[FakeLinnworks], instance: dg.DagsterInstance, store: sa.Engine
+) -> None:
+    days = [date(2026, 3, 12), date(2026, 3, 13), date(2026, 3, 14)]
+
+    def fill() -> None:
+        with store.begin() as connection:
+            for table in (t.batch_lines, t.postings, t.batches, t.batch_events, t.closed_days):
+                connection.execute(sa.delete(table))
+            for number, day in enumerate(days):
+                at = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
+                for side in ("debit", "credit"):
+                    seed.posting(
+                        connection,
+                        side,
+                        1000 + number,
+                        posting_key=f"{day}:{side}",
+                        business_date=day,
+                        occurred_at=at,
+                    )
+
+    def bodies() -> list[str]:
+        with store.connect() as connection:
+            query = sa.select(t.batches.c.body).order_by(t.batches.c.batch_id)
+            return list(connection.execute(query).scalars())
+
+    with store.begin() as connection:
+        seed.unguarded(connection)
+    fill()
+    for day in days:
+        assert launch(
+            "close_business_day", partition_key=day.isoformat(), instance=instance
+        ).success
+    many = bodies()
+    fill()
+    job = defs.resolve_job_def("close_business_day")
+    done = job.execute_in_process(
+        run_config=QUIET,
+        instance=instance,
+        raise_on_error=False,
+        tags={
+            "dagster/asset_partition_range_start": days[0].isoformat(),
+            "dagster/asset_partition_range_end": days[-1].isoformat(),
+        },
+    )
+
+    assert done.success
+    assert len(many) == 3
+    assert bodies() == many
