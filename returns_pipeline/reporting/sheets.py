@@ -143,17 +143,16 @@ def table(
     for number, row in enumerate(rows, start=2):
         at = 1
         for column, value in zip(columns, row, strict=True):
-            cell = sheet.cell(number, at)
-            if column.kind == MONEY:
-                minor, currency = value
-                put(cell, MONEY, minor if currency else None, zone, currency)
-                widths[at - 1] = max(widths[at - 1], len(str(cell.value or "")) + 4)
-                if _cells(column) == 2:
-                    at += 1
-                    sheet.cell(number, at).value = currency
-            else:
-                put(cell, column.kind, value, zone)
+            one, currency = value if column.kind == MONEY else (value, "")
+            # A cell nobody fills is not made: a month has hundreds of thousands.
+            if one is not None and one != "" and (currency or column.kind != MONEY):
+                cell = sheet.cell(number, at)
+                put(cell, column.kind, one, zone, currency)
                 widths[at - 1] = max(widths[at - 1], _shown(cell.value))
+            if _cells(column) == 2:
+                at += 1
+                if currency:
+                    sheet.cell(number, at).value = currency
             at += 1
     for at, width in enumerate(widths, start=1):
         sheet.column_dimensions[get_column_letter(at)].width = min(width + 2, _WIDEST)
@@ -179,6 +178,8 @@ def _cells(column: Column) -> int:
 
 
 def _shown(value: Any) -> int:
+    if isinstance(value, Decimal):
+        return len(str(value)) + 4  # its symbol and commas
     if isinstance(value, datetime):
         return len(_MINUTE)
     if isinstance(value, date):
