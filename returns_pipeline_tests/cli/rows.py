@@ -32,8 +32,7 @@ def _item(key: str, order: str, stage: str, **more: Any) -> dict[str, Any]:
         "status": stage,
         "started_at": NOON - timedelta(days=3),
         "precisions": "".join(
-            "e" if name == "started" or f"{name}_at" in more else "-"
-            for name in records.FACTS
+            "e" if name == "started" or f"{name}_at" in more else "-" for name in records.FACTS
         ),
         "dropoff_method": "return-bar",
         "reason_code": "too-small",
