@@ -1,0 +1,72 @@
+"""The commands about sealed batches and their calendar, over the worked example."""
+
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from returns_pipeline.storage import guards
+from returns_pipeline.storage import tables as t
+from returns_pipeline.storage.engine import connect
+from returns_pipeline_tests.cli.conftest import Command
+from returns_pipeline_tests.finance import books as told
+
+BATCH = "HRL-20260314-UKGBP-00"
+
+
+@pytest.fixture
+def example(sqlite_url: str, tmp_path: Path, clean: None, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The worked example, sealed; the morning after."""
+    told.live_through_the_example(told.Books(sqlite_url, tmp_path, told.DROP_OFF_PAYS))
+    monkeypatch.setenv("RETURNS_DATABASE_URL", sqlite_url)
+    monkeypatch.setenv("RETURNS_NOW", "2026-03-16T09:00:00Z")
+    return sqlite_url
+
+
+def test_verify_says_whether_a_batch_comes_out_of_its_payloads(
+    command: Command, example: str
+) -> None:
+    good = command("verify", BATCH, "--json")
+    assert good.code == 0
+    document = good.json()
+    assert (document["verified"], document["differences"]) == (True, [])
+    assert document["sealed_hash"] == document["derived_hash"]
+    assert command("verify", "HRL-20260314-UKGBP-77").code == 2
+
+    engine = connect(example)
+    with engine.begin() as connection:
+        for statement in guards.without("sqlite"):
+            connection.exec_driver_sql(statement)
+        body = sa.func.replace(t.batches.c.body, "23748", "23749")
+        connection.execute(
+            sa.update(t.batches).where(t.batches.c.batch_id == BATCH).values(body=body)
+        )
+    engine.dispose()
+    edited = command("verify", BATCH, "--json")
+    assert edited.code == 1
+    problems = edited.json()["error"]["differences"]
+    assert any("sealed 23749, the payloads come to 23748" in one for one in problems)
+
+
+def test_the_register_shows_each_batch_and_its_way(command: Command, example: str) -> None:
+    found = {one["id"]: one for one in command("batches", "list", "--json").json()["batches"]}
+    assert [one["state"] for one in found[BATCH]["events"]][:3] == ["open", "complete", "sealed"]
+    assert found[BATCH]["totals"]["refunds"] == 19193 + 1400
+    assert BATCH in command("batches", "list").out
+
+
+def test_a_ledgers_number_is_recorded_once(command: Command, example: str) -> None:
+    assert command("batches", "confirm", BATCH, "--ledger-id", "MJ-1").code == 0
+    refused = command("batches", "confirm", BATCH, "--ledger-id", "MJ-2")
+    assert refused.code == 1
+    assert "MJ-1" in refused.err
+
+
+def test_months_are_locked_and_unlocked_by_name(command: Command, example: str) -> None:
+    assert command("periods", "lock", "2026-03", "--reason", "filed", "--by", "maria").code == 0
+    listed = command("periods", "list", "--json").json()
+    assert listed["locked"] == ["2026-03"]
+    assert listed["changes"][0]["changed_by"] == "maria"
+    assert command("periods", "unlock", "2026-03", "--reason", "withdrawn").code == 0
+    assert command("periods", "list", "--json").json()["locked"] == []
+    assert command("periods", "lock", "March").code == 2
