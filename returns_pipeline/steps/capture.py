@@ -250,6 +250,7 @@ def return_payloads(rt: Runtime) -> dict[str, int]:
         first=policy.initial_window,
     )
     payloads: list[Received] = []
+    listed: list[tuple[str, str, datetime]] = []
     counts: Counter[str] = Counter()
     shipments = rt.happy_returns.outbound_shipments(since, now) if since else []
     for shipment in shipments:
@@ -257,7 +258,9 @@ def return_payloads(rt: Runtime) -> dict[str, int]:
         # Keys are counted over the whole answer: a unit on the next page is another one.
         pages = rt.happy_returns.outbound_items(shipment.id)
         raws = (item.raw for page in pages for item in page)
-        payloads.extend(_unit_payloads(raws, OUTBOUND, rt, now))
+        held = _unit_payloads(raws, OUTBOUND, rt, now)
+        payloads.extend(held)
+        listed.extend((shipment.id, one.key, now) for one in held)
         rt.progress(f"Happy Returns shipments: {counts['shipments']} read")
     for done, (_, number) in enumerate(asked, start=1):
         items = rt.happy_returns.look_up(number)
@@ -267,6 +270,8 @@ def return_payloads(rt: Runtime) -> dict[str, int]:
     counts["read"] = len(payloads)
     with rt.engine.begin() as connection:
         counts["changed"] = store(connection, payloads, run_id=rt.run_id)
+        columns = ("shipment_id", "unit_key", "seen_at")
+        upsert(connection, t.shipment_items, columns, listed, key=columns[:2], update=())
         if since:
             records.move_watermark(connection, _SHIPMENTS_READ, now=now, at=now)
         _asked(connection, [key for key, _ in asked], rt, now)

@@ -20,8 +20,15 @@ from returns_pipeline.domain import disposition as disposition_rules
 from returns_pipeline.domain import exceptions as rules
 from returns_pipeline.domain import lifecycle
 from returns_pipeline.domain.decisions import KINDS, Kind, fingerprint
-from returns_pipeline.domain.model import ExceptionRaised, Owner, Severity, Unit
-from returns_pipeline.steps import alerts, carry_out, early_money, finance_tasks, soundness
+from returns_pipeline.domain.model import ExceptionRaised, Executor, Owner, Severity, Unit
+from returns_pipeline.steps import (
+    alerts,
+    carry_out,
+    early_money,
+    finance_tasks,
+    operations_tasks,
+    soundness,
+)
 from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import decisions as said
 from returns_pipeline.storage import records
@@ -164,16 +171,39 @@ def _waiting_money(connection: sa.Connection, rt: Runtime, now: datetime) -> Rai
         )
     first = ages.refunded_not_received[0]
     paid = (
-        sa.select(*_ITEM, due.amount_minor, due.currency, due.effective_at)
+        sa.select(
+            *_ITEM,
+            items.stage,
+            due.amount_minor,
+            due.currency,
+            due.effective_at,
+            early_money.left_us().label("has_left"),
+        )
         .join_from(t.return_items, t.refunds_due, items.unit_key == due.unit_key)
         .where(items.is_open, items.received_at.is_(None), ~items.is_returnless)
-        .where(due.effective_at <= now - first, due.state != "refused")
+        .where(
+            sa.or_(
+                due.effective_at <= now - first,
+                sa.and_(items.stage.in_(_ENDED), early_money.left_us()),
+            )
+        )
+        .where(due.state != "refused")
     )
     lost = _written_off(connection)
     for sent in connection.execute(paid):
         if sent.unit_key in lost:
             continue
         days = (now - sent.effective_at).days
+        if sent.stage in _ENDED and sent.has_left:
+            yield _unit(
+                sent,
+                "RETURN_EXPIRED_AFTER_REFUND",
+                f"{sent.stage}, and refunded {days} days ago",
+                amount_minor=sent.amount_minor,
+                currency=sent.currency,
+                since=sent.effective_at,
+            )
+            continue
         late = now - sent.effective_at >= ages.refunded_not_received[-1]
         yield _unit(
             sent,
@@ -184,6 +214,10 @@ def _waiting_money(connection: sa.Connection, rt: Runtime, now: datetime) -> Rai
             severity=Severity.S1 if late else Severity.S2,
             since=sent.effective_at,
         )
+
+
+# The return is over and nothing came: what was paid for it is not waited for any more.
+_ENDED = ("expired", "cancelled")
 
 
 def _written_off(connection: sa.Connection) -> set[str]:
@@ -206,6 +240,7 @@ def _money_of_others(
     """Sent by somebody else for goods that are not back; or made and not sent."""
     edges = rt.policy.ages.refunded_not_received
     open_gates = _open_refund_gates(connection, [one.unit_key for one in sent])
+    ended = _over(connection, [one.unit_key for one in sent])
     for one in sent:
         age = now - one.sent_at
         money: dict[str, Any] = {
@@ -214,19 +249,24 @@ def _money_of_others(
             "since": one.sent_at,
         }
         message = f"refunded in Linnworks {age.days} days ago by somebody else and not received"
-        if age >= edges[0]:
+        if one.unit_key in ended:
+            what = f"{ended[one.unit_key]}, and refunded in Linnworks {age.days} days ago"
+            yield _unit(one, "RETURN_EXPIRED_AFTER_REFUND", f"{what} by somebody else", **money)
+        elif age >= edges[0]:
             severity = Severity.S1 if age >= edges[-1] else Severity.S2
             yield _unit(one, "REFUNDED_NOT_RECEIVED", message, severity=severity, **money)
         elif one.unit_key not in open_gates:
             yield _unit(one, "REFUND_AHEAD_OF_GATE", message, **money)
-    for made in early_money.not_sent_by_others(connection, now - _ACTION_WITHIN):
+    pays = rt.policy.refunds.executor is Executor.HAPPY_RETURNS
+    for made in early_money.not_sent_by_others(connection, now if pays else now - _ACTION_WITHIN):
         hours = int((now - made.created_at).total_seconds() // 3600)
         orders = sorted({unit.order_number for unit in made.units if unit.order_number})
         yield ExceptionRaised(
-            code="REFUND_BOOKED_NOT_ACTIONED",
+            code="SEND_TO_CHANNEL_RISK" if pays else "REFUND_BOOKED_NOT_ACTIONED",
             key=f"refund:{made.header_id}",
             message=f"refund {made.header_id} was made in Linnworks by somebody else {hours} hours "
-            "ago and not actioned",
+            "ago and not actioned"
+            + (": actioned, it goes to the channel, and Happy Returns pays too" if pays else ""),
             amount_minor=made.amount_minor,
             currency=made.currency,
             unit_keys=tuple(unit.unit_key for unit in made.units),
@@ -238,6 +278,14 @@ def _money_of_others(
 
 # A refund that a person made is sent by the next day, or forgotten.
 _ACTION_WITHIN = timedelta(hours=24)
+
+
+def _over(connection: sa.Connection, units: list[str]) -> dict[str, str]:
+    """Of these units those whose return expired or was cancelled, and which."""
+    items = t.return_items.c
+    query = sa.select(items.unit_key, items.stage).where(items.stage.in_(_ENDED))
+    found = records.in_chunks(connection, query, items.unit_key, units)
+    return {row.unit_key: row.stage for row in found}
 
 
 def _open_refund_gates(connection: sa.Connection, units: list[str]) -> set[str]:
@@ -487,6 +535,7 @@ _PREDICATES: tuple[Callable[[sa.Connection, Runtime, datetime], Raised], ...] = 
     _stale,
     _undelivered,
     *finance_tasks.PREDICATES,
+    *operations_tasks.PREDICATES,
 )
 
 # Of the exceptions only a reading back of the vendors can raise or clear.

@@ -268,3 +268,15 @@ def test_a_sync_neither_opens_nor_closes_what_reading_back_told(shop_of: MakeSho
 
     assert "WRONG_LOCATION" in told(shop)
     assert told(shop)["WRONG_LOCATION"]["key"].startswith(control.RECONCILED_PREFIX)
+
+
+def test_a_refund_that_waits_too_long_for_its_day_is_told_until_it_is_paid(
+    shop_of: MakeShop,
+) -> None:
+    shop = shop_of("received_saleable")
+    task = told(shop)["STOCK_OK_REFUND_MISSING"]
+    assert (task["owner"], task["amount_minor"] > 0) == ("CX", True)
+
+    shop.close_open_days(date(2026, 3, 16), LATER)
+
+    assert told(shop) == {}

@@ -1,0 +1,237 @@
+"""What operations and finance are asked to look at beside single units.
+
+Shipments that do not come out, questions that are asked too late, hours of unusual approvals,
+a mapping that changed, money that waits beyond its time. Predicates like those of
+``control``, which evaluates them: each holds over what is stored and open, so that an
+exception closes itself when its cause is gone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import sqlalchemy as sa
+
+from returns_pipeline.domain.model import ExceptionRaised, Severity
+from returns_pipeline.steps.runtime import Runtime
+from returns_pipeline.storage import records
+from returns_pipeline.storage import tables as t
+
+Raised = Iterator[ExceptionRaised]
+
+# A pallet is unpacked within this time of its first receipt.
+_UNPACKED_WITHIN = timedelta(days=3)
+# An order with an open return that was to be asked for so long ago is asked for too late.
+_ASKED_WITHIN = timedelta(hours=6)
+# An hour with so many approvals, and so many times those of an hour of the week before.
+_BURST, _BURST_TIMES = 50, 5
+_TOLD_FOR = timedelta(days=1)
+# The parts of a policy by which conditions and accounts lead somewhere.
+_MAPPING = ("disposition", "dispositions", "locations", "finance")
+
+
+def shipments(connection: sa.Connection, _rt: Runtime, now: datetime) -> Raised:
+    """Consolidated shipments of which more, or less, arrived than they are said to hold."""
+    listed, items = t.shipment_items.c, t.return_items.c
+    # From the open units on: a shipment that came out is not looked at again.
+    open_units = sa.select(items.unit_key).where(items.is_open)
+    in_question = sa.select(listed.shipment_id).where(listed.unit_key.in_(open_units))
+    query = (
+        sa.select(
+            listed.shipment_id,
+            items.unit_key,
+            items.return_id,
+            items.order_number,
+            items.received_at,
+            items.is_open,
+        )
+        .join_from(t.shipment_items, t.return_items, items.unit_key == listed.unit_key)
+        .where(listed.shipment_id.in_(in_question))
+        .order_by(listed.shipment_id, items.unit_key)
+    )
+    held: dict[str, list[Any]] = defaultdict(list)
+    for row in connection.execute(query):
+        held[row.shipment_id].append(row)
+    for shipment, rows in held.items():
+        arrived = [row.received_at for row in rows if row.received_at is not None]
+        missing = [row for row in rows if row.received_at is None and row.is_open]
+        if arrived and missing and min(arrived) <= now - _UNPACKED_WITHIN:
+            amount, currency = _worth(connection, missing)
+            yield ExceptionRaised(
+                code="SHIPMENT_SHORT",
+                key=shipment,
+                message=f"shipment {shipment}: {len(arrived)} of {len(rows)} units were received",
+                amount_minor=amount,
+                currency=currency,
+                since=min(arrived),
+                **_named(missing),
+            )
+    yield from _beside(connection, held)
+
+
+def _beside(connection: sa.Connection, held: dict[str, list[Any]]) -> Raised:
+    """Units received with a shipment that does not list them: others of their bag it does."""
+    listed, items = t.shipment_items.c, t.return_items.c
+    of_return = {row.return_id: shipment for shipment, rows in held.items() for row in rows}
+    on_some = sa.exists().where(listed.unit_key == items.unit_key)
+    query = sa.select(items.unit_key, items.return_id, items.order_number).where(
+        items.is_open, items.received_at.is_not(None), items.dropped_off_at.is_not(None), ~on_some
+    )
+    surplus: dict[str, list[Any]] = defaultdict(list)
+    for row in connection.execute(query.order_by(items.unit_key)):
+        if row.return_id in of_return:
+            surplus[of_return[row.return_id]].append(row)
+    for shipment, rows in sorted(surplus.items()):
+        yield ExceptionRaised(
+            code="SHIPMENT_OVER",
+            key=shipment,
+            message=f"shipment {shipment}: {len(rows)} units were received that it does not list",
+            **_named(rows),
+        )
+
+
+def _worth(connection: sa.Connection, rows: list[Any]) -> tuple[int, str]:
+    """What the order lines of some units were sold for, a unit of each."""
+    matched, lines, orders = t.matches.c, t.order_lines.c, t.orders.c
+    query = (
+        sa.select(lines.total_minor, lines.quantity, orders.currency)
+        .join_from(t.matches, t.order_lines, lines.row_id == matched.row_id)
+        .join(t.orders, orders.order_id == lines.order_id)
+    )
+    keys = [row.unit_key for row in rows]
+    found = list(records.in_chunks(connection, query, matched.unit_key, keys))
+    by_currency: Counter[str] = Counter()
+    for row in found:
+        by_currency[row.currency] += row.total_minor // max(1, row.quantity)
+    if not by_currency:
+        return 0, ""
+    currency, amount = by_currency.most_common(1)[0]
+    return amount, currency if amount else ""
+
+
+def _named(rows: list[Any]) -> dict[str, Any]:
+    return {
+        "unit_keys": tuple(row.unit_key for row in rows),
+        "return_ids": tuple(sorted({row.return_id for row in rows})),
+        "order_numbers": tuple(sorted({row.order_number for row in rows if row.order_number})),
+    }
+
+
+def questions_too_late(connection: sa.Connection, rt: Runtime, now: datetime) -> Raised:
+    """More orders with an open return than the rate lets Happy Returns be asked for."""
+    watch = t.watch_list.c
+    late = now - rt.policy.happy_returns.recheck_open - _ASKED_WITHIN
+    query = sa.select(sa.func.count(), sa.func.min(watch.due_at)).where(
+        watch.is_active, watch.priority == 0, watch.due_at < late
+    )
+    count, since = connection.execute(query).one()
+    if count:
+        yield ExceptionRaised(
+            code="RATE_LIMIT_EXHAUSTED",
+            key="happy_returns.look_ups",
+            message="orders with an open return are asked for at Happy Returns hours later than "
+            "they should be: there are more than the rate allows",
+            since=_instant(since),
+        )
+
+
+def _instant(value: Any) -> datetime:
+    # An expression's type is not the column's on SQLite.
+    return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
+def approval_burst(connection: sa.Connection, _rt: Runtime, now: datetime) -> Raised:
+    """Hours of the last day with far more approvals than an hour of the week before had."""
+    items = t.return_items.c
+    query = sa.select(items.approved_at).where(items.is_open, items.approved_at > now - _TOLD_FOR)
+    hours = Counter(
+        at.replace(minute=0, second=0, microsecond=0) for at in connection.execute(query).scalars()
+    )
+    bursts = {hour: count for hour, count in hours.items() if count >= _BURST}
+    if not bursts:
+        return
+    week = timedelta(days=7)
+    first = min(bursts)
+    # Rarely, and then bounded by its time: approvals have no index of their own.
+    before = sa.select(sa.func.count()).where(
+        items.approved_at >= first - week, items.approved_at < first
+    )
+    usual = int(connection.execute(before).scalar_one()) / (week / timedelta(hours=1))
+    for hour, count in sorted(bursts.items()):
+        if count > _BURST_TIMES * usual:
+            yield ExceptionRaised(
+                code="APPROVAL_BURST",
+                key=f"{hour:%Y-%m-%dT%H}",
+                message=f"in the hour from {hour:%d %B %H:%M} UTC Happy Returns approved more than "
+                f"{_BURST_TIMES} times as many units as in an hour of the week before",
+                since=hour,
+            )
+
+
+def mapping_changed(connection: sa.Connection, rt: Runtime, now: datetime) -> Raised:
+    """Policies of the last days under which conditions or accounts lead elsewhere than before."""
+    columns = t.policy_versions.c
+    query = sa.select(columns.hash, columns.first_used_at, columns.body)
+    versions = connection.execute(query.order_by(columns.first_used_at, columns.hash)).all()
+    for before, after in pairwise(versions):
+        if after.first_used_at <= now - rt.policy.sla[Severity.S4]:
+            continue
+        was, became = json.loads(before.body), json.loads(after.body)
+        changed = [name for name in _MAPPING if was.get(name) != became.get(name)]
+        if changed:
+            yield ExceptionRaised(
+                code="MAPPING_VERSION_CHANGED",
+                key=after.hash,
+                message=f"the policy's [{'], ['.join(changed)}] are others since "
+                f"{after.first_used_at:%Y-%m-%d %H:%M} UTC; decided before stays decided",
+                since=after.first_used_at,
+            )
+
+
+def money_waits(connection: sa.Connection, rt: Runtime, now: datetime) -> Raised:
+    """In stock, owed, and not paid after its time: no day was closed for it, or it stopped."""
+    if not rt.live:
+        return
+    due, items, moved = t.refunds_due.c, t.return_items.c, t.stock_adjustments.c
+    query = (
+        sa.select(
+            items.unit_key,
+            items.return_id,
+            items.order_number,
+            due.amount_minor,
+            due.currency,
+            due.created_at,
+        )
+        .join_from(t.refunds_due, t.return_items, items.unit_key == due.unit_key)
+        .join(t.stock_adjustments, moved.unit_key == due.unit_key)
+        .where(t.among(due.state, t.UNPAID_REFUND), due.state.in_(("due", "batched")))
+        .where(due.executor == "linnworks", due.note == "", items.is_open)
+        .where(moved.kind != "move", moved.state == "posted")
+        .where(due.created_at <= now - rt.policy.ages.received_not_refunded)
+        .order_by(items.unit_key)
+    )
+    for row in connection.execute(query):
+        days = (now - row.created_at).days
+        yield ExceptionRaised(
+            code="STOCK_OK_REFUND_MISSING",
+            key=row.unit_key,
+            message=f"in stock, and its refund has waited for {days} days to be paid",
+            amount_minor=row.amount_minor,
+            currency=row.currency,
+            since=row.created_at,
+            **_named([row]),
+        )
+
+
+PREDICATES = (
+    shipments,
+    questions_too_late,
+    approval_burst,
+    mapping_changed,
+    money_waits,
+)
