@@ -34,8 +34,20 @@ class BreakerOpen(Exception):  # noqa: N818 (it says what is so)
 # --- restocks ---------------------------------------------------------------------
 
 
-def intend_restocks(engine: sa.Engine, *, policy: Policy, now: datetime) -> int:
+def intend_restocks(
+    engine: sa.Engine,
+    *,
+    policy: Policy,
+    now: datetime,
+    instead: Mapping[str, rules.Instead] = rules.NOTHING,
+) -> int:
     """One RMA an order and receipt, with all lines that are ready now; how many RMAs.
+
+    Args:
+        engine: The pipeline's database.
+        policy: The merchant's.
+        now: The instant.
+        instead: The replacements that the RMAs are to make, by unit (``on_the_rma``).
 
     Raises:
         BreakerOpen: When the units, or those of one SKU, exceed ``[breakers]``.
@@ -60,7 +72,8 @@ def intend_restocks(engine: sa.Engine, *, policy: Policy, now: datetime) -> int:
         for order_id, group in by_order.items():
             keys = [one.adjustment_key for one in group]
             reference = rules.booking_reference(numbers[order_id], keys)
-            intents.extend(_restock(order_id, reference, group, policy))
+            intents.extend(_restock(order_id, reference, group, policy, instead))
+            _carried(connection, [one.unit_key for one in group], instead, reference)
             for part in records.chunks(keys, 500):
                 connection.execute(
                     sa.update(t.stock_adjustments)
@@ -69,6 +82,23 @@ def intend_restocks(engine: sa.Engine, *, policy: Policy, now: datetime) -> int:
                 )
         outbox.enqueue(connection, intents, now=now)
     return len(by_order)
+
+
+def _carried(
+    connection: sa.Connection,
+    units: Sequence[str],
+    instead: Mapping[str, rules.Instead],
+    reference: str,
+) -> None:
+    """The replacements that this RMA makes wait for its action."""
+    wanted = t.exchange_orders.c
+    for unit in units:
+        if unit in instead:
+            connection.execute(
+                sa.update(t.exchange_orders)
+                .where(wanted.unit_key == unit, wanted.state == "ready")
+                .values(state="intended", intent_key=restocks.action_key(reference))
+            )
 
 
 def _adjustment(row: Any) -> StockAdjustment:
@@ -112,11 +142,17 @@ def _order_numbers(connection: sa.Connection, ids: Iterable[str]) -> dict[str, i
 
 
 def _restock(
-    order_id: str, reference: str, group: Sequence[StockAdjustment], policy: Policy
+    order_id: str,
+    reference: str,
+    group: Sequence[StockAdjustment],
+    policy: Policy,
+    instead: Mapping[str, rules.Instead],
 ) -> list[NewIntent]:
-    lines = [asdict(line) for line in rules.booking_lines(group)]
+    lines = [asdict(line) for line in rules.booking_lines(group, instead)]
     for line in lines:
         line["adjustment_keys"] = list(line["adjustment_keys"])
+        if line["instead"] is None:
+            del line["instead"]
     subject = restocks.stock_subject(order_id)
     booking = NewIntent(
         intent_key=restocks.booking_key(reference),

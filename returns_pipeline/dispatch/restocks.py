@@ -88,11 +88,19 @@ def _evidence(header_id: int, lines: Sequence[RmaLine], **more: Any) -> dict[str
                 "quantity": line.ReturnQuantity or 0,
                 "scrapped": bool(line.ScrapQuantity),
                 "actioned_at": line.ActionedDate,
+                **_sent_instead(line),
             }
             for line in lines
         ],
         **more,
     }
+
+
+def _sent_instead(line: RmaLine) -> dict[str, Any]:
+    if line.Type != "Exchange":
+        return {}
+    made = str(line.NewOrderId).lower() if line.NewOrderId else ""
+    return {"instead": [line.ExchangeSKU, line.ExchangeQuantity], "new_order_id": made}
 
 
 def _hold_adjustments(connection: sa.Connection, reference: str, why: str) -> None:
@@ -101,6 +109,13 @@ def _hold_adjustments(connection: sa.Connection, reference: str, why: str) -> No
         sa.update(t.stock_adjustments)
         .where(moved.intent_key == action_key(reference), moved.state == "intended")
         .values(state="held", note=why)
+    )
+    # Sent again it may still make the order: till then no other way is open to it.
+    wanted = t.exchange_orders.c
+    connection.execute(
+        sa.update(t.exchange_orders)
+        .where(wanted.intent_key == action_key(reference), wanted.state == "intended")
+        .values(state="held", note=f"EXCHANGE_ORDER_MISSING: its RMA was not carried out: {why}")
     )
 
 
@@ -151,6 +166,10 @@ class Booking(Write):
         if any(header.is_actioned for header in surplus):
             ids = ", ".join(str(header.RMAHeaderId) for header in found)
             return Unclear(f"RMAs {ids} are all ours and actioned: units may stand twice")
+        if any(line.NewOrderId for header in surplus for line in header.lines):
+            ids = ", ".join(str(header.RMAHeaderId) for header in found)
+            why = f"RMAs {ids} are all ours and made orders: two replacements may leave"
+            return Unclear(why, "EXCHANGE_DUPLICATE")
         if _shown(kept.lines) != _asked(intent.payload["lines"]):
             return Unclear(f"RMA {kept.RMAHeaderId} is ours, but its lines were changed")
         for header in surplus:
@@ -270,6 +289,7 @@ class Action(writes.Action):
                     note="",
                 )
             )
+        _replaced(connection, intent, evidence, done_at=now)
         # Actioned with other lines than asked: what has no line of its own is not posted.
         _hold_adjustments(
             connection,
@@ -281,6 +301,42 @@ class Action(writes.Action):
         """Hold its units."""
         del now
         _hold_adjustments(connection, intent.reference, why)
+
+
+def _replaced(
+    connection: sa.Connection, intent: Intent, evidence: Mapping[str, Any], *, done_at: datetime
+) -> None:
+    """The replacements whose orders stand on the lines; those without one are free again.
+
+    They are ordered in the other way, which looks at these lines once more before it does.
+    """
+    wanted, matched = t.exchange_orders.c, t.matches.c
+    query = (
+        sa.select(wanted.id, wanted.sku, wanted.quantity, matched.row_id)
+        .join_from(t.exchange_orders, t.matches, matched.unit_key == wanted.unit_key)
+        .where(wanted.intent_key == intent.intent_key, wanted.state == "intended")
+        .order_by(wanted.id)
+    )
+    waiting = list(connection.execute(query))
+    for line in evidence["lines"]:
+        made = line.get("new_order_id")
+        for row in waiting:
+            if made and [row.row_id.lower(), row.sku, row.quantity] == [
+                line["row_id"],
+                *line["instead"],
+            ]:
+                connection.execute(
+                    sa.update(t.exchange_orders)
+                    .where(wanted.id == row.id)
+                    .values(state="created", new_order_id=made, created_order_at=done_at, note="")
+                )
+                waiting.remove(row)
+                break
+    connection.execute(
+        sa.update(t.exchange_orders)
+        .where(wanted.id.in_([row.id for row in waiting]))
+        .values(state="ready", intent_key=None)
+    )
 
 
 def _is(header: RmaHeader, intent: Intent, reasons: set[str]) -> bool:

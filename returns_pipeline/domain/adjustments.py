@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from returns_pipeline.domain.model import (
     Decided,
@@ -19,6 +20,8 @@ from returns_pipeline.domain.model import (
     StockEffect,
     Unit,
 )
+
+NOTHING: Mapping[str, Instead] = MappingProxyType({})
 
 
 def adjustment(
@@ -60,8 +63,21 @@ def adjustment(
 
 
 @dataclass(frozen=True, slots=True)
+class Instead:
+    """What is sent instead of a returned unit, at no price, by the line of its RMA."""
+
+    sku: str
+    item_id: str
+    quantity: int
+    location_id: str  # it is despatched from
+
+
+@dataclass(frozen=True, slots=True)
 class BookingLine:
-    """One line of an RMA: units of one order line that go to one place."""
+    """One line of an RMA: units of one order line that go to one place.
+
+    A unit that something is sent for instead has a line to itself, and so an order.
+    """
 
     row_id: str
     location_id: str
@@ -69,16 +85,23 @@ class BookingLine:
     scrap_quantity: int
     reason: str
     adjustment_keys: tuple[str, ...]
+    instead: Instead | None = None
 
 
-def booking_lines(adjustments: Sequence[StockAdjustment]) -> list[BookingLine]:
+def booking_lines(
+    adjustments: Sequence[StockAdjustment], instead: Mapping[str, Instead] = NOTHING
+) -> list[BookingLine]:
     """The adjustments of one order as RMA lines, in a fixed order.
+
+    Args:
+        adjustments: Of one order.
+        instead: What is sent instead of a unit, by its key.
 
     Raises:
         ValueError: For a move: its unit was restocked already, and an RMA would count it
             twice; and for adjustments of several orders.
     """
-    grouped: dict[tuple[str, str, int], list[str]] = defaultdict(list)
+    grouped: dict[tuple[str, str, int, str], list[str]] = defaultdict(list)
     if len({one.order_id for one in adjustments}) > 1:
         msg = "adjustments of several orders: an RMA has one"
         raise ValueError(msg)
@@ -86,7 +109,9 @@ def booking_lines(adjustments: Sequence[StockAdjustment]) -> list[BookingLine]:
         if one.kind == "move":
             msg = f"{one.adjustment_key} is a move: it cannot be booked as a return"
             raise ValueError(msg)
-        grouped[one.row_id, one.location_id, one.scrap_quantity].append(one.adjustment_key)
+        exchanged = one.unit_key if one.unit_key in instead else ""
+        place = (one.row_id, one.location_id, one.scrap_quantity, exchanged)
+        grouped[place].append(one.adjustment_key)
     return [
         BookingLine(
             row_id=row_id,
@@ -95,8 +120,9 @@ def booking_lines(adjustments: Sequence[StockAdjustment]) -> list[BookingLine]:
             scrap_quantity=len(keys) * scrap,
             reason=f"Happy Returns {digest(keys)}",
             adjustment_keys=tuple(sorted(keys)),
+            instead=instead.get(exchanged),
         )
-        for (row_id, location_id, scrap), keys in sorted(grouped.items())
+        for (row_id, location_id, scrap, exchanged), keys in sorted(grouped.items())
     ]
 
 

@@ -35,6 +35,11 @@ def location_index(locations: Mapping[str, str]) -> dict[str, str]:
     return index
 
 
+def location_named(name: str, index: Mapping[str, str]) -> str | None:
+    """The id of the location that a policy names, by ``location_index``."""
+    return index.get(_fold(name))
+
+
 @lru_cache(maxsize=1_024)  # asked for every unit, and a merchant has some dozens of locations
 def _fold(name: str) -> str:
     return " ".join(name.casefold().split())

@@ -78,6 +78,13 @@ class GatePolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class ExchangePolicy:
+    """How replacements are ordered."""
+
+    way: str = "create_orders"  # "create_orders" | "rma"
+
+
+@dataclass(frozen=True, slots=True)
 class RefundPolicy:
     """Who pays and how far figures may differ."""
 
@@ -207,6 +214,7 @@ class Policy:
     hash: str
     body: str = ""  # the canonical form behind the hash
     exports: ExportPolicy = field(default_factory=ExportPolicy)
+    exchange: ExchangePolicy = field(default_factory=ExchangePolicy)
 
 
 def books_unit(policy: Policy, source: str, sub_source: str) -> BooksUnit:

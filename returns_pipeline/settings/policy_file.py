@@ -36,6 +36,7 @@ from returns_pipeline.domain.policy import (
     AlertPolicy,
     BooksUnit,
     BreakerPolicy,
+    ExchangePolicy,
     ExportPolicy,
     FinancePolicy,
     GatePolicy,
@@ -164,6 +165,7 @@ def parse_policy(
     happy_returns = _happy_returns(root.table("happy_returns"))
     linnworks = _linnworks(root.table("linnworks"))
     gate = _gate(root.table("gate"))
+    exchange = _exchange(root.table("exchange"))
     unmapped = _unmapped(root.table("disposition"))
     codes = root.mapping("dispositions", lambda v, w: one_of(v, Disposition, w, problems), by=fold)
     rules = _rules(root.table("locations"))
@@ -198,6 +200,7 @@ def parse_policy(
         hash=policy_hash(document),
         body=policy_body(document),
         exports=exports,
+        exchange=exchange,
     )
 
 
@@ -330,6 +333,12 @@ def _proof(text: str, where: str, problems: list[str]) -> Stage | None:
             '"departed", "approved" or "dropped_off"'
         )
     return stage
+
+
+def _exchange(table: Table) -> ExchangePolicy:
+    exchange = ExchangePolicy(way=table.either("way", "create_orders", "rma"))
+    table.done()
+    return exchange
 
 
 def _unmapped(table: Table) -> str:

@@ -13,7 +13,7 @@ from datetime import date
 
 import sqlalchemy as sa
 
-from returns_pipeline.dispatch import intend, kinds
+from returns_pipeline.dispatch import intend, kinds, on_the_rma
 from returns_pipeline.dispatch.protocol import Dispatcher
 from returns_pipeline.domain.model import Executor
 from returns_pipeline.steps import carry_out, soundness
@@ -27,7 +27,8 @@ def restocks(rt: Runtime) -> dict[str, int]:
     if not rt.live:
         return _shadow(rt, t.stock_adjustments, t.UNPOSTED_ADJUSTMENT)
     held = _hold(rt)
-    intended = intend.intend_restocks(rt.engine, policy=rt.policy, now=rt.now())
+    instead = on_the_rma.instead(rt.engine, rt.linnworks, rt.policy)
+    intended = intend.intend_restocks(rt.engine, policy=rt.policy, now=rt.now(), instead=instead)
     moves = intend.intend_moves(rt.engine, now=rt.now())
     counts = {"intended": intended, **({"moves": moves} if moves else {}), **held}
     return {**counts, **_drive(rt, (*kinds.RESTOCK, *kinds.MOVE))}

@@ -28,6 +28,7 @@ UNTIL = datetime(2026, 8, 31, 23, 59, 59, tzinfo=UTC)
 ITEM = "91d4b2c6-55a1-4e7f-8b90-2c3d4e5f6a01"
 EMPTY_ORDERS = {"OpenOrders": [], "ProcessedOrders": []}
 
+INSTEAD = {"sku": "TEE-RED-L", "item_id": ITEM, "quantity": 1, "location_id": PLACE_1}
 RMA_LINES = [
     {
         "row_id": ROW_1,
@@ -181,6 +182,15 @@ CASES: list[Case] = [
             ORDER, RMA_LINES, reference="HR1WUK3S1", category="Wrong size"
         ),
         "rma_create_return",
+    ),
+    (
+        "CreateRMABooking",
+        "returnsrefunds",
+        {"RMAHeaderId": 0, "Errors": ["no"]},
+        lambda lw: lw.create_rma_booking(
+            ORDER, [RMA_LINES[0] | {"instead": INSTEAD}], reference="HRX7781", category="Wrong size"
+        ),
+        "rma_create_exchange",
     ),
     (
         "ActionRMABooking",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -14,9 +14,9 @@ import sqlalchemy as sa
 from returns_pipeline import settings
 from returns_pipeline.clients.linnworks import Linnworks
 from returns_pipeline.clients.transport import Patience
-from returns_pipeline.dispatch import intend, kinds, readings
+from returns_pipeline.dispatch import intend, kinds, on_the_rma, readings
 from returns_pipeline.dispatch.protocol import Dispatcher
-from returns_pipeline.domain.policy import Policy
+from returns_pipeline.domain.policy import ExchangePolicy, Policy
 from returns_pipeline.sandbox import linnworks as vendor
 from returns_pipeline.sandbox.model import (
     DEFAULT_LOCATION,
@@ -223,12 +223,18 @@ class Account:
                 upsert(connection, table, columns, values, key=(key,), update=())
 
     def decide(
-        self, number: int = 1, line: int = 1, place: str = RESTOCK, *, scrap: bool = False
+        self,
+        number: int = 1,
+        line: int = 1,
+        place: str = RESTOCK,
+        *,
+        scrap: bool = False,
+        of: str = "",
     ) -> str:
-        """A unit whose restock is decided; gives its key."""
+        """A unit (``of`` an exchange, or another one) whose restock is decided; gives its key."""
         self.mirror(number)
-        self.units += 1
-        unit = f"unit-{self.units:04d}"
+        self.units += not of
+        unit = of or f"unit-{self.units:04d}"
         with self.engine.begin() as connection:
             connection.execute(
                 sa.insert(t.stock_adjustments).values(
@@ -253,7 +259,10 @@ class Account:
 
     def restock(self) -> dict[str, int]:
         """Intend and drive, as one run does."""
-        intend.intend_restocks(self.engine, policy=self.policy, now=self.clock.now())
+        instead = on_the_rma.instead(self.engine, self.linnworks, self.policy)
+        intend.intend_restocks(
+            self.engine, policy=self.policy, now=self.clock.now(), instead=instead
+        )
         return self.drive(kinds.RESTOCK)
 
     def owe(  # one value a part of the refund
@@ -361,6 +370,15 @@ class Account:
                 )
             )
         return reference
+
+    def by_rma(self) -> Account:
+        """The merchant whose policy has the RMA make replacements, and the places it names."""
+        self.policy = replace(self.policy, exchange=ExchangePolicy(way="rma"))
+        rows = [(place.id, place.name, False, True, NOW) for place in self.state.world.locations]
+        columns = ("location_id", "name", "is_warehouse_managed", "is_present", "seen_at")
+        with self.engine.begin() as connection:
+            upsert(connection, t.vendor_locations, columns, rows, key=("location_id",))
+        return self
 
     def replace(self) -> dict[str, int]:
         """Intend the replacements and drive them."""

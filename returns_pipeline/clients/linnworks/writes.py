@@ -46,7 +46,8 @@ class Writes(Account):
 
         Args:
             order_id: The processed order.
-            lines: Each ``row_id, location_id, quantity, scrap_quantity, reason``.
+            lines: Each ``row_id, location_id, quantity, scrap_quantity, reason``; where goods
+                are sent instead also ``instead``: ``sku, item_id, quantity, location_id``.
             reference: Ours; Linnworks does not hold it unique.
             category: A return category, or "".
 
@@ -58,8 +59,10 @@ class Writes(Account):
             OutcomeUnknown: Anything that is no clear yes or no.
         """
         name = "CreateRMABooking"
-        items = [
-            {
+        returned: list[dict[str, Any]] = []
+        exchanged: list[dict[str, Any]] = []
+        for line in lines:
+            item = {
                 "OrderItemRowId": line["row_id"],
                 "ReturnLocation": line["location_id"],
                 "ReturnQuantity": line["quantity"],
@@ -69,14 +72,16 @@ class Writes(Account):
                 "ReasonCategory": category,
                 "Reason": line["reason"],
             }
-            for line in lines
-        ]
+            if line.get("instead"):
+                exchanged.append(item | _instead(line["instead"]))
+            else:
+                returned.append(item)
         document = {
             "request": {
                 "ChannelInitiated": False,
                 "OrderId": order_id,
-                "ReturnItems": items,
-                "ExchangeItems": [],
+                "ReturnItems": returned,
+                "ExchangeItems": exchanged,
                 "ResendItems": [],
                 "Reference": reference,
             }
@@ -89,7 +94,8 @@ class Writes(Account):
             if said:
                 raise Refused(name, said)
             raise OutcomeUnknown(name, "neither a booking nor a reason")
-        if about_lines or _quantities_booked(rows) != _quantities_asked(lines):
+        booked = (_quantities_booked(rows), _instead_booked(rows))
+        if about_lines or booked != (_quantities_asked(lines), _instead_asked(lines)):
             # There is a header, but what stands in it must be read, not believed.
             raise OutcomeUnknown(name, "; ".join(said) or "booked other lines than asked")
         return BookedRma(found.RMAHeaderId, tuple(rows), said)
@@ -297,6 +303,35 @@ def _quantities_booked(rows: Sequence[RmaLine]) -> Counter[tuple[str, str, str]]
             booked[*place, "returned"] += row.ReturnQuantity or 0
             booked[*place, "scrapped"] += row.ScrapQuantity or 0
     return +booked
+
+
+def _instead(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes a line one of ``ExchangeItems`` (section 3.1 [S])."""
+    return {
+        "ExchangeStockItemId": given["item_id"],
+        "ExchangeSKU": given["sku"],
+        "ExchangeTitle": given["sku"],
+        "ExchangeQuantity": given["quantity"],
+        "DespatchLocationId": given["location_id"],
+        # Whatever it adds would be a price that nobody agreed on.
+        "AdditionalCost": 0,
+    }
+
+
+def _instead_asked(lines: Sequence[Mapping[str, Any]]) -> Counter[tuple[str, Any, Any]]:
+    return Counter(
+        (str(line["row_id"]).lower(), line["instead"]["sku"], line["instead"]["quantity"])
+        for line in lines
+        if line.get("instead")
+    )
+
+
+def _instead_booked(rows: Sequence[RmaLine]) -> Counter[tuple[str, Any, Any]]:
+    return Counter(
+        ((row.OrderItemRowId or "").lower(), row.ExchangeSKU, row.ExchangeQuantity)
+        for row in rows
+        if not row.Deleted and row.Type == "Exchange"
+    )
 
 
 def _refund_texts(found: RefundAnswer) -> list[str]:

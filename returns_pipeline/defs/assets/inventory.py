@@ -75,7 +75,8 @@ restocks = step_assets(
             "is sent for that order. In shadow mode nothing is sent."
         ),
         owner=OPERATIONS,
-        deps=("stock_adjustments", "bookings_read"),
+        # Where the policy says so, an RMA makes the replacement: it must be known by then.
+        deps=("stock_adjustments", "bookings_read", "exchange_orders"),
         kinds=("linnworks", "python"),
         tags={"moves": "stock", "writes": "linnworks"},
         breakdowns=(

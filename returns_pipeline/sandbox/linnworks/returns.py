@@ -41,6 +41,10 @@ _RETURN_ITEM = frozenset(
     SubReasonTag BinrackOverride Status
     """.split()  # noqa: SIM905 (a column of sixty is no easier to read)
 )
+_EXCHANGE_ITEM = _RETURN_ITEM | {
+    *("ExchangeStockItemId", "ExchangeSKU", "ExchangeTitle", "ExchangeQuantity"),
+    *("DespatchLocationId", "AdditionalCost"),
+}
 _FILTERS = frozenset(
     """
     HEADER_ID ORDER_ID HEADER_REFERENCE ORDER_REFERENCES ORDER_TRACKING ITEM_INFO CUSTOMER_INFO
@@ -74,16 +78,19 @@ def create_rma(state: LinnworksState, request: Request) -> object:
         "ResendItems",
         "Reference",
     )
-    if given.get("ExchangeItems") or given.get("ResendItems"):
-        return _not_booked(["The sandbox books returns only: make exchanges with CreateOrders"])
+    if given.get("ResendItems"):
+        return _not_booked(["The sandbox books no resends"])
     order, why = returnable(state, guid(given, "OrderId"))
     if order is None:
         return _not_booked([why])
     lines, errors = [], []
     wanted: Counter[str] = Counter()
-    for item in objects(given, "ReturnItems", _RETURN_ITEM):
+    exchanged = objects(given, "ExchangeItems", _EXCHANGE_ITEM)
+    for item in [*objects(given, "ReturnItems", _RETURN_ITEM), *exchanged]:
         row = row_of(order, guid(item, "OrderItemRowId"))
         error = _row_error(state, order, row, item, wanted)
+        if "ExchangeSKU" in item:
+            error = error or _exchange_error(state, item)
         if error or row is None:
             errors.append(error)
             continue
@@ -117,7 +124,19 @@ def _new_line(state: LinnworksState, row: OrderLine, item: Mapping[str, Any]) ->
         refund=amount(item, "RefundAmount"),
         category=item.get("ReasonCategory") or "",
         reason=item.get("Reason") or "",
+        exchange=(item["ExchangeSKU"], item["ExchangeQuantity"]) if "ExchangeSKU" in item else None,
     )
+
+
+def _exchange_error(state: LinnworksState, item: Mapping[str, Any]) -> str:
+    product = state.item(str(item.get("ExchangeSKU")))
+    if product is None or product.id != guid(item, "ExchangeStockItemId"):
+        return "ExchangeStockItemId is not the item of ExchangeSKU"
+    if (whole(item, "ExchangeQuantity") or 0) < 1:
+        return "NegativeOrZeroExchangeQuantity"
+    if guid(item, "DespatchLocationId") not in {place.id for place in state.world.locations}:
+        return "DespatchLocation does not exist"
+    return ""
 
 
 def _row_error(
