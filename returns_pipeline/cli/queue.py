@@ -9,6 +9,7 @@ import getpass
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -133,6 +134,11 @@ def _shown(
             {
                 **row.document(),
                 "can_decide": [kind.value for kind in kinds_for(row.code)],
+                "evidence": [
+                    {"item_id": item["unit_key"], **asdict(moment)}
+                    for item, moments in queue.evidence(engine, row)
+                    for moment in moments
+                ],
                 "decisions": [_plain(one) for one in queue.decided(engine, row)],
                 "history": [_plain(one) for one in queue.history(engine, row)],
             }

@@ -217,6 +217,7 @@ def task(
         ("decide", "\n".join(f"{name}: {words}" for name, words in can)),
         ("lines", "\n".join(f"{value}: {words}" for value, words in offered.get("row_id", ()))),
         ("order ids", "\n".join(f"{value}: {words}" for value, words in offered.get("order", ()))),
+        ("evidence", f"returns-pipeline explain {row.unit_keys[0]}" if row.unit_keys else ""),
         ("runbook", runbook(row.code)),
     ):
         if value:

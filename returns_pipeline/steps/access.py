@@ -40,26 +40,27 @@ def sign_in(
     Raises:
         NotAdmitted: When name and password do not fit, or the door is closed for a while.
     """
-    typed = name.strip().casefold()[:80]
-    with engine.begin() as connection:
+    typed, since = name.strip().casefold()[:80], now - _WINDOW
+    with reading(engine) as connection:
         user = users.find(connection, typed)
-        since = now - _WINDOW
-        closed = users.failures(connection, since, address=address) >= _TRIES_OF_AN_ADDRESS or (
-            user is not None
-            and users.failures(connection, since, name=user.name) >= _TRIES_OF_A_NAME
-        )
-        # Looked at in any case, so that the time it takes tells nobody which names there are.
-        fits = check_password_hash(
-            user.password_hash if user else _nobodys(), password[: _LONGEST + 1]
-        )
         known = user.name if user else ""
-        if closed:
-            users.note(connection, known, "locked", address=address, actor="", now=now)
-        elif user is not None and fits and user.is_active:
-            users.note(connection, known, "signed_in", address=address, actor=known, now=now)
-            return user
-        else:
-            users.note(connection, known, "failed", address=address, actor="", now=now)
+        tried = users.count(connection, "failed", since, address=address)
+        closed = tried >= _TRIES_OF_AN_ADDRESS
+        if user is not None:
+            tried = users.count(connection, "failed", since, name=user.name)
+            closed = closed or tried >= _TRIES_OF_A_NAME
+        told_before = users.count(connection, "locked", since, address=address) > 0
+    # In no transaction, for it takes a while; and in any case, so that the time it takes
+    # tells nobody which names there are.
+    fits = check_password_hash(user.password_hash if user else _nobodys(), password[: _LONGEST + 1])
+    event = "signed_in" if user is not None and fits and user.is_active else "failed"
+    event = "locked" if closed else event
+    if not (closed and told_before):  # who hammers at it fills no table
+        actor = known if event == "signed_in" else ""
+        with engine.begin() as connection:
+            users.note(connection, known, event, address=address, actor=actor, now=now)
+    if event == "signed_in" and user is not None:
+        return user
     if closed:
         raise NotAdmitted("too many tries: wait a quarter of an hour")
     raise NotAdmitted("this name and this password do not belong together")

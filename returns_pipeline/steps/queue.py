@@ -21,7 +21,7 @@ from returns_pipeline.domain import exceptions as catalogue
 from returns_pipeline.domain.decisions import Kind, NotAllowed, NotYours
 from returns_pipeline.domain.model import ExceptionRaised, Owner, Severity
 from returns_pipeline.domain.policy import Policy
-from returns_pipeline.steps import deciding
+from returns_pipeline.steps import deciding, story
 from returns_pipeline.storage import decisions as said
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.engine import reading
@@ -257,6 +257,22 @@ def history(engine: sa.Engine, task: Task) -> list[dict[str, Any]]:
         if one["outcome_at"] is not None and one["outcome"] != "refused"  # noted by itself
     ]
     return sorted([opened, *done, *became], key=lambda row: row["at"])
+
+
+UNITS_TOLD = 5
+"""Of how many units of a task the story is told."""
+
+
+def evidence(engine: sa.Engine, task: Task) -> list[tuple[dict[str, Any], list[story.Moment]]]:
+    """Each of the task's first units, and its story without the payloads behind it."""
+    told = []
+    for key in task.unit_keys[:UNITS_TOLD]:
+        whole = story.explain(engine, key)
+        for item in whole["items"] if whole else ():
+            if item["item"]["unit_key"] == key:
+                moments = [one for one in story.timeline(item) if one.topic != "payload"]
+                told.append((item["item"], moments))
+    return told
 
 
 def decided(engine: sa.Engine, task: Task) -> list[dict[str, Any]]:

@@ -111,12 +111,12 @@ def note(
     )
 
 
-def failures(
-    connection: sa.Connection, since: datetime, *, name: str = "", address: str = ""
+def count(
+    connection: sa.Connection, event: str, since: datetime, *, name: str = "", address: str = ""
 ) -> int:
-    """Failed sign-ins since an instant, of a name since it last got in, or from an address."""
+    """Events since an instant, of a name since it last got in, or from an address."""
     columns = t.user_events.c
-    query = sa.select(sa.func.count()).where(columns.event == "failed", columns.at > since)
+    query = sa.select(sa.func.count()).where(columns.event == event, columns.at > since)
     if name:
         got_in = sa.select(sa.func.max(columns.id)).where(
             columns.name == name, columns.event.in_(("signed_in", "password_set"))

@@ -125,6 +125,10 @@ def _dress(app: Flask, zone: str, merchant: str) -> None:
     def local(at: datetime) -> str:
         return f"{at.astimezone(place):%a %d %b, %H:%M}"
 
+    @app.template_filter("instant")
+    def instant(text: str) -> datetime:
+        return datetime.fromisoformat(text)
+
     @app.template_filter("money")
     def money(minor: int, currency: str) -> str:
         return amount_text(minor, currency) if currency else ""

@@ -31,7 +31,7 @@ from returns_pipeline.domain.decisions import KINDS, Kind, NotAllowed, NotYours
 from returns_pipeline.domain.exceptions import CATALOGUE
 from returns_pipeline.domain.model import Owner, Severity
 from returns_pipeline.domain.policy import Policy
-from returns_pipeline.steps import deciding, queue, story
+from returns_pipeline.steps import deciding, queue
 from returns_pipeline.steps.queue import Person, Task, Wanted
 from returns_pipeline.storage.decisions import DecidedMeanwhile
 from returns_pipeline.web.forms import Assign, Plain, Resolve, Snooze
@@ -39,7 +39,6 @@ from returns_pipeline.web.forms import Assign, Plain, Resolve, Snooze
 pages = Blueprint("pages", __name__)
 
 _A_PAGE = 50
-_UNITS_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +146,8 @@ def _page(
         kinds=kinds,
         choices=deciding.choices(own.engine, found, own.policy),
         mine=found.owner in current_user.roles,
-        units=_evidence(found),
-        more_units=max(0, len(found.unit_keys) - _UNITS_SHOWN),
+        units=queue.evidence(own.engine, found),
+        more_units=max(0, len(found.unit_keys) - queue.UNITS_TOLD),
         plain=Plain(formdata=None, seen=seen),
         assign=Assign(formdata=None, seen=seen),
         snooze=Snooze(formdata=None, seen=seen),
@@ -166,22 +165,6 @@ def _refusal(kind: Kind, found: Task) -> str:
         return str(error)
     own = _own()
     return deciding.hindrance(own.engine, found, kind, own.policy)
-
-
-def _evidence(found: Task) -> list[dict[str, Any]]:
-    """The story of each unit, without the payloads behind it."""
-    told = []
-    for key in found.unit_keys[:_UNITS_SHOWN]:
-        whole = story.explain(_own().engine, key)
-        for item in whole["items"] if whole else ():
-            if item["item"]["unit_key"] == key:
-                moments = [
-                    (datetime.fromisoformat(one.at), one.topic, one.text)
-                    for one in story.timeline(item)
-                    if one.topic != "payload"
-                ]
-                told.append({"item": item["item"], "gates": item["gates"], "moments": moments})
-    return told
 
 
 @pages.post("/exceptions/<int:number>/acknowledge")
