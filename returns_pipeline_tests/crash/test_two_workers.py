@@ -42,14 +42,14 @@ def test_two_workers_by_turns_do_each_thing_once(matrix: Matrix, numbers: tuple[
     assert turns > 4  # they were inside their work at the same time
 
 
-@pytest.mark.parametrize("matrix", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("method", ["CreateRMABooking", "ActionRMABooking", "CreateOrders"])
 def test_a_worker_that_wakes_after_its_claim_was_taken_over_changes_nothing(
-    matrix: Matrix,
+    matrix: Matrix, method: str
 ) -> None:
     point = next(
         p
         for p in matrix.clean.points()
-        if p.phase == SYNC and p.edge.what == "CreateRMABooking" and p.edge.moment == AFTER_ANSWER
+        if p.phase == SYNC and p.edge.what == method and p.edge.moment == AFTER_ANSWER
     )
 
     assert overtaken(matrix, point, story.LATER / 2) == []
