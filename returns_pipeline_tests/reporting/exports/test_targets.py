@@ -276,10 +276,7 @@ def test_vat_that_has_no_net_reaches_sages_vat_return() -> None:
 EURO = replace(
     EXAMPLE,
     currency="EUR",
-    lines=tuple(
-        replace(line, base_minor=line.minor if line.is_vat else line.minor * 1)
-        for line in EXAMPLE.lines
-    ),
+    lines=tuple(replace(line, base_minor=2 * line.minor) for line in EXAMPLE.lines),
 )
 
 
@@ -288,7 +285,9 @@ def test_a_batch_in_another_currency_goes_to_a_base_currency_program_in_the_merc
     assert taken is not None
     assert (taken.currency, taken.converted_from) == ("GBP", "EUR")
     xero = imported(Xero(), "xero", taken)
-    assert some(xero.books) == {**by_account(EXAMPLE, vat=False), "8290": 1}
+    doubled = {account: 2 * minor for account, minor in by_account(EXAMPLE, vat=False).items()}
+    assert some(xero.books) == {**doubled, "8290": 2}
+    assert xero.vat == 95_64
     assert "EUR in GBP" in xero.journals[0][0]
 
 
