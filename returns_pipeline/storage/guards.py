@@ -85,11 +85,15 @@ def on_postgresql(table: str) -> list[str]:
     """The statements that make a table's triggers on PostgreSQL, and their function."""
     counted = "sealed_lines(NEW.batch_id)"
     made = [
-        "CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS "
-        "$$ BEGIN RAISE EXCEPTION '%', TG_ARGV[0] USING ERRCODE = 'restrict_violation'; END $$",
-        "CREATE OR REPLACE FUNCTION sealed_lines(sealed text) RETURNS integer LANGUAGE sql STABLE "
-        "AS $$ SELECT jsonb_array_length(body::jsonb -> 'lines') FROM batches "
-        "WHERE batch_id = sealed $$",
+        (
+            "CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE EXCEPTION '%', TG_ARGV[0] USING ERRCODE = 'restrict_violation'; END $$"
+        ),
+        (
+            "CREATE OR REPLACE FUNCTION sealed_lines(sealed text) RETURNS integer LANGUAGE sql "
+            "STABLE AS $$ SELECT jsonb_array_length(body::jsonb -> 'lines') FROM batches "
+            "WHERE batch_id = sealed $$"
+        ),
     ]
     return (made if table == "batch_lines" else made[:1]) + [
         f"CREATE TRIGGER {of}_{name} BEFORE {what} ON {of} FOR EACH ROW "
