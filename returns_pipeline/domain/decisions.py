@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -41,6 +41,7 @@ class Kind(StrEnum):
     WRITE_OFF = "write_off"
     REFUND = "refund"
     NO_REFUND = "no_refund"
+    EXCHANGE_TO_REFUND = "exchange_to_refund"
     MOVE = "move"
     BY_HAND = "by_hand"
     SEND_AGAIN = "send_again"
@@ -134,6 +135,15 @@ KINDS: Mapping[Kind, KindEntry] = {
             owners=(Owner.CX, Owner.FINANCE),
         ),
         KindEntry(
+            Kind.EXCHANGE_TO_REFUND,
+            "money",
+            About.UNIT,
+            "Refund it instead of exchanging it",
+            "No replacement is ordered any more. The unit is refunded like any other, once its "
+            "refund gate stands open.",
+            owners=(Owner.CX, Owner.FINANCE),
+        ),
+        KindEntry(
             Kind.MOVE,
             "place",
             About.UNIT,
@@ -183,7 +193,7 @@ _SETTLES: Mapping[str, tuple[Kind, ...]] = {
     "ORDER_REF_AMBIGUOUS": (Kind.ORDER, Kind.LINE),
     "LINE_ID_MISSING": (Kind.LINE,),
     "LINE_AMBIGUOUS_SKU": (Kind.LINE,),
-    "SKU_UNKNOWN": (Kind.LINE, Kind.ORDER),
+    "SKU_UNKNOWN": (Kind.LINE, Kind.ORDER, Kind.EXCHANGE_TO_REFUND),
     "SKU_UNLINKED": (Kind.LINE,),
     "QTY_EXCEEDS_ORDERED": (Kind.LINE, Kind.ORDER),
     "DUPLICATE_RETURN_UNIT": (Kind.LINE,),
@@ -193,6 +203,7 @@ _SETTLES: Mapping[str, tuple[Kind, ...]] = {
     "RECEIVED_NOT_REFUNDED": (Kind.REFUND, Kind.NO_REFUND),
     "RETURN_EXPIRED_AFTER_REFUND": (Kind.WRITE_OFF,),
     "SHIPMENT_SHORT": (Kind.WRITE_OFF,),
+    "STOCK_OK_REFUND_MISSING": (Kind.REFUND, Kind.NO_REFUND),
     "REFUND_DOUBLE_SUSPECTED": (Kind.HAPPENED, Kind.SEND_AGAIN),
     "REFUND_OVER_CEILING": (Kind.REFUND, Kind.NO_REFUND),
     "REFUND_AMOUNT_MISMATCH": (Kind.REFUND, Kind.NO_REFUND),
@@ -209,14 +220,22 @@ _SETTLES: Mapping[str, tuple[Kind, ...]] = {
     "BATCH_ITEM_MANUAL": (Kind.BY_HAND,),
     "STUCK_IN_TRANSIT": (Kind.REFUND, Kind.WRITE_OFF),
     "EXCHANGE_DUPLICATE": (Kind.HAPPENED, Kind.SEND_AGAIN),
-    "EXCHANGE_ORDER_MISSING": (Kind.SEND_AGAIN, Kind.HAPPENED),
+    "EXCHANGE_ORDER_MISSING": (Kind.SEND_AGAIN, Kind.HAPPENED, Kind.EXCHANGE_TO_REFUND),
+    "EXCHANGE_UNEVEN_ZERO_VALUE": (Kind.EXCHANGE_TO_REFUND,),
+    "EXCHANGE_OOS": (Kind.EXCHANGE_TO_REFUND,),
     "WRITE_UNKNOWN_OUTCOME": (Kind.HAPPENED, Kind.SEND_AGAIN),
 }
 
 # Nothing waits for these, and still nobody may look away: they say that the program itself
 # cannot see or act, or speak for a task that stands beside them.
 _NEVER_ACCEPTED = frozenset(
-    ["SOURCE_STALE", "SIGNATURE_INVALID", "REFUND_OK_STOCK_FAILED", "EXPORT_REJECTED"]
+    [
+        "SOURCE_STALE",
+        "SIGNATURE_INVALID",
+        "REFUND_OK_STOCK_FAILED",
+        "EXPORT_REJECTED",
+        "SEND_TO_CHANNEL_RISK",
+    ]
 )
 
 
@@ -444,6 +463,46 @@ def no_refund(unit: Unit, policy: Policy, *, has_refund: bool) -> dict[str, Any]
     """
     _refundable(unit, policy, has_refund=has_refund)
     return {}
+
+
+def exchange_to_refund(
+    unit: Unit, policy: Policy, *, order_state: str, has_credit: bool
+) -> dict[str, Any]:
+    """The arguments of ``exchange_to_refund``, checked.
+
+    Args:
+        unit: The returned unit.
+        policy: For the executor.
+        order_state: Of its replacement's order; empty: there is none.
+        has_credit: Whether its value stands in the ledger on exchange clearing.
+
+    Raises:
+        NotAllowed: When it is no exchange, or is replaced already, perhaps.
+    """
+    if unit.refund_type is not RefundType.EXCHANGE:
+        raise NotAllowed(f"{unit.unit_key} is no exchange")
+    if policy.refunds.executor is Executor.HAPPY_RETURNS:
+        raise NotAllowed("Happy Returns pays the refunds: change the exchange there")
+    if order_state not in {"", "ready"}:
+        msg = (
+            f"the replacement of {unit.unit_key} is {order_state}: its order may be there. Settle "
+            "that first"
+        )
+        raise NotAllowed(msg)
+    if has_credit:
+        msg = (
+            f"the value of {unit.unit_key} stands on exchange clearing already: cancel the "
+            "exchange at its source, and have Finance match it there"
+        )
+        raise NotAllowed(msg)
+    return {}
+
+
+def as_decided(unit: Unit, decision: Decision | None) -> Unit:
+    """The unit with what a person decided that the shopper gets for it."""
+    if decision is None or decision.kind is not Kind.EXCHANGE_TO_REFUND:
+        return unit
+    return replace(unit, refund_type=RefundType.REFUND)
 
 
 def _refundable(unit: Unit, policy: Policy, *, has_refund: bool) -> None:

@@ -26,7 +26,26 @@ from returns_pipeline.storage import decisions as said
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.engine import reading
 
-__all__ = ["NotAllowed", "Person", "Task", "Wanted"]
+__all__ = [
+    "UNITS_TOLD",
+    "NoSuchTask",
+    "NotAllowed",
+    "Person",
+    "Task",
+    "Wanted",
+    "acknowledge",
+    "assign",
+    "by_id",
+    "decided",
+    "evidence",
+    "history",
+    "named",
+    "one",
+    "resolve",
+    "retry",
+    "snooze",
+    "tasks",
+]
 
 
 class NoSuchTask(LookupError):  # noqa: N818 (it says what is so)
