@@ -229,9 +229,9 @@ def moves_waiting(
         .join(t.orders, orders.order_id == moved.order_id)
         .where(moved.state.in_(states), moved.kind == "move", moved.intent_key.is_(None))
         .where(t.among(moved.state, t.UNPOSTED_ADJUSTMENT))
-        .order_by(moved.id)
     )
-    rows = connection.execute(query).all()
+    # In order afterwards: asked for it, SQLite would go by the index of all there ever were.
+    rows = sorted(connection.execute(query).all(), key=lambda row: row.id)
     posted = sa.select(moved.id, moved.unit_key, moved.scrap_quantity, moved.posted_at).where(
         moved.state == "posted"
     )
@@ -384,7 +384,9 @@ def intend_exchanges(engine: sa.Engine, *, policy: Policy, now: datetime) -> int
         .join(t.orders, orders.order_id == wanted.order_id)
         .join(t.matches, t.matches.c.unit_key == wanted.unit_key)
         .join(t.order_lines, lines.row_id == t.matches.c.row_id)
-        .where(wanted.state == "ready", t.among(wanted.state, t.UNCREATED_EXCHANGE))
+        # What cannot be ordered now says why (``availability``).
+        .where(wanted.state == "ready", wanted.note == "")
+        .where(t.among(wanted.state, t.UNCREATED_EXCHANGE))
         .order_by(wanted.order_id, wanted.id)  # as the index of what is not created has them
     )
     with engine.begin() as connection:

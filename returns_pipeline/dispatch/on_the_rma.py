@@ -36,7 +36,7 @@ def instead(engine: sa.Engine, linnworks: Linnworks, policy: Policy) -> dict[str
         sa.select(wanted.unit_key, wanted.order_id, wanted.sku, wanted.quantity)
         .join_from(t.exchange_orders, t.stock_adjustments, moved.unit_key == wanted.unit_key)
         .where(wanted.state == "ready", t.among(wanted.state, t.UNCREATED_EXCHANGE))
-        .where(wanted.is_even, moved.state == "ready", moved.kind != "move")
+        .where(wanted.is_even, wanted.note == "", moved.state == "ready", moved.kind != "move")
         .order_by(wanted.id)
     )
     with reading(engine) as connection:

@@ -82,6 +82,8 @@ class ExchangePolicy:
     """How replacements are ordered."""
 
     way: str = "create_orders"  # "create_orders" | "rma"
+    check_stock: bool = True
+    wait_for_stock: timedelta = timedelta(days=3)  # then CX may turn it into a refund
 
 
 @dataclass(frozen=True, slots=True)

@@ -336,7 +336,11 @@ def _proof(text: str, where: str, problems: list[str]) -> Stage | None:
 
 
 def _exchange(table: Table) -> ExchangePolicy:
-    exchange = ExchangePolicy(way=table.either("way", "create_orders", "rma"))
+    exchange = ExchangePolicy(
+        way=table.either("way", "create_orders", "rma"),
+        check_stock=table.flag("check_stock"),
+        wait_for_stock=table.duration("wait_for_stock"),
+    )
     table.done()
     return exchange
 

@@ -13,7 +13,7 @@ from datetime import date
 
 import sqlalchemy as sa
 
-from returns_pipeline.dispatch import intend, kinds, on_the_rma
+from returns_pipeline.dispatch import availability, intend, kinds, on_the_rma
 from returns_pipeline.dispatch.protocol import Dispatcher
 from returns_pipeline.domain.model import Executor
 from returns_pipeline.steps import carry_out, soundness
@@ -27,6 +27,8 @@ def restocks(rt: Runtime) -> dict[str, int]:
     if not rt.live:
         return _shadow(rt, t.stock_adjustments, t.UNPOSTED_ADJUSTMENT)
     held = _hold(rt)
+    if rt.policy.exchange.way == "rma":
+        availability.look(rt.engine, rt.linnworks, rt.policy)
     instead = on_the_rma.instead(rt.engine, rt.linnworks, rt.policy)
     intended = intend.intend_restocks(rt.engine, policy=rt.policy, now=rt.now(), instead=instead)
     moves = intend.intend_moves(rt.engine, now=rt.now())
@@ -39,8 +41,9 @@ def exchanges(rt: Runtime) -> dict[str, int]:
     if not rt.live:
         return _shadow(rt, t.exchange_orders, t.UNCREATED_EXCHANGE)
     held = _hold(rt)
+    waiting = availability.look(rt.engine, rt.linnworks, rt.policy)
     intended = intend.intend_exchanges(rt.engine, policy=rt.policy, now=rt.now())
-    return {"intended": intended, **held, **_drive(rt, kinds.EXCHANGE)}
+    return {"intended": intended, **waiting, **held, **_drive(rt, kinds.EXCHANGE)}
 
 
 def refunds(rt: Runtime, day: date | None = None) -> dict[str, int]:

@@ -305,6 +305,26 @@ def _withdraw_moves(
             )
 
 
+# --- replacements -----------------------------------------------------------------
+
+
+def no_replacement(connection: sa.Connection, units: Collection[str]) -> None:
+    """Drop the replacements of units that are refunded instead; none of them was begun."""
+    wanted, due = t.exchange_orders.c, t.refunds_due.c
+    for part in records.chunks(sorted(units), 500):
+        dropped = sa.delete(t.exchange_orders).where(
+            wanted.unit_key.in_(part), wanted.state == "ready"
+        )
+        connection.execute(dropped)
+        credit = sa.delete(t.refunds_due).where(
+            due.unit_key.in_(part),
+            due.tender == "exchange",
+            due.state == "due",
+            ~due.is_ledgered,
+        )
+        connection.execute(credit)
+
+
 # --- what became of it ------------------------------------------------------------
 
 
@@ -380,8 +400,9 @@ def _in_condition(connection: sa.Connection, waiting: Collection[Decision]) -> d
 
 def _paid_or_not(connection: sa.Connection, waiting: Collection[Decision]) -> dict[int, str]:
     due = t.refunds_due.c
-    units = {one.subject for one in waiting if one.kind is Kind.REFUND}
-    query = sa.select(due.unit_key)
+    paying = {Kind.REFUND, Kind.EXCHANGE_TO_REFUND}
+    units = {one.subject for one in waiting if one.kind in paying}
+    query = sa.select(due.unit_key).where(due.tender != "exchange")
     paid = {row[0] for row in records.in_chunks(connection, query, due.unit_key, units)}
     return {one.id: "its refund is due" for one in waiting if one.subject in paid}
 

@@ -410,7 +410,7 @@ def _references_held(connection: sa.Connection) -> set[str]:
     return found
 
 
-def _held_rows(connection: sa.Connection, _rt: Runtime, _now: datetime) -> Raised:
+def _held_rows(connection: sa.Connection, rt: Runtime, now: datetime) -> Raised:
     """Adjustments, refunds and replacements that were stopped, or are odd though done."""
     items = t.return_items.c
     by_hand = _by_hand(connection)
@@ -420,7 +420,7 @@ def _held_rows(connection: sa.Connection, _rt: Runtime, _now: datetime) -> Raise
         (t.refunds_due, "LINNWORKS_CANNOT_REFUND"),
     ):
         query = (
-            sa.select(*_ITEM, table.c.note)
+            sa.select(*_ITEM, table.c.note, table.c.created_at)
             .join_from(table, t.return_items, table.c.unit_key == items.unit_key)
             .where(items.is_open)
             .where(sa.or_(table.c.state.in_(("held", "refused")), table.c.note != ""))
@@ -431,6 +431,8 @@ def _held_rows(connection: sa.Connection, _rt: Runtime, _now: datetime) -> Raise
             code, _, why = row.note.partition(":")
             if code not in rules.CATALOGUE:
                 code, why = default, row.note
+            if code == "EXCHANGE_OOS" and now - row.created_at < rt.policy.exchange.wait_for_stock:
+                continue  # it may come yet
             yield _unit(row, code, why.strip() or _HELD_WHY.get(code, "held for a person"))
 
 
@@ -747,6 +749,11 @@ def settle_units(rt: Runtime) -> dict[str, int]:
             for key, one in said.of_open_units(connection, "money").items()
             if one.kind is Kind.NO_REFUND
         }
+        refunded = {
+            key
+            for key, one in said.of_open_units(connection, "money").items()
+            if one.kind is Kind.EXCHANGE_TO_REFUND and not orders[key]
+        }
         for key, unit in units.items():
             if unit.received is None and not unit.returnless:
                 is_paid = bool(refunds[key]) or key in paid_by_others
@@ -765,7 +772,7 @@ def settle_units(rt: Runtime) -> dict[str, int]:
             stock_done = stock_done or key in by_hand
             paid = any(row["state"] in {"actioned", "recorded"} for row in refunds[key])
             replaced = any(row["state"] == "created" for row in orders[key])
-            kind = unit.refund_type
+            kind = "refund" if key in refunded else unit.refund_type
             money_done = paid or kind == "none" or key in unpaid
             if kind == "exchange":
                 even = any(row["is_even"] for row in orders[key])

@@ -22,7 +22,7 @@ from returns_pipeline.domain import gate as gate_rules
 from returns_pipeline.domain import matching
 from returns_pipeline.domain import refunds as refund_rules
 from returns_pipeline.domain.calendar import business_date
-from returns_pipeline.domain.decisions import Decision, Kind
+from returns_pipeline.domain.decisions import Decision, Kind, as_decided
 from returns_pipeline.domain.model import (
     Cleared,
     Decided,
@@ -558,12 +558,17 @@ def exchanges(rt: Runtime) -> dict[str, int]:
     with rt.engine.begin() as connection:
         work = _open_work(connection)
         wanted = {k: u for k, u in work.units.items() if u.refund_type is RefundType.EXCHANGE}
+        refunded = _refunded_instead(connection)
+        carry_out.no_replacement(connection, refunded)
         stored = _with_rows(connection, t.exchange_orders, wanted)
         gates = _Gates(connection, "exchange", now)
         rows = []
         for key, unit in wanted.items():
             found = work.matches.get(key)
             if found is None or key in stored:
+                continue
+            if key in refunded:
+                gates.put(key, Held("no_exchange", refunded[key].by))
                 continue
             decided = work.decided(unit, rt)
             late = work.is_late(unit, rt)
@@ -610,6 +615,12 @@ def exchanges(rt: Runtime) -> dict[str, int]:
     return {"computed": len(rows), **gates.held}
 
 
+def _refunded_instead(connection: sa.Connection) -> dict[str, Decision]:
+    """The open units of which a person decided that they are refunded, not exchanged."""
+    found = decisions.of_open_units(connection, "money")
+    return {key: one for key, one in found.items() if one.kind is Kind.EXCHANGE_TO_REFUND}
+
+
 # --- refunds ----------------------------------------------------------------------
 
 
@@ -626,6 +637,10 @@ def refunds(rt: Runtime) -> dict[str, int]:
         pending = {k: u for k, u in work.units.items() if k not in stored and k in work.matches}
         so_far = _refunded_so_far(connection, work, pending)
         chosen = decisions.of_open_units(connection, "money")
+        # Whatever was decided since: one that is replaced is not refunded as well.
+        replaced = _with_rows(connection, t.exchange_orders, _refunded_instead(connection))
+        chosen = {key: one for key, one in chosen.items() if key not in replaced}
+        pending = {key: as_decided(unit, chosen.get(key)) for key, unit in pending.items()}
         gates = _Gates(connection, "refund", now)
         verdicts = {}
         for key, unit in pending.items():
@@ -697,6 +712,11 @@ def refund_verdict(
         decision: What a person decided about its money, if anybody did: that counts.
         late: Whether the return was begun after its window.
     """
+    if decision is not None and decision.kind is Kind.EXCHANGE_TO_REFUND:
+        unit = as_decided(unit, decision)
+        gate = gate_rules.refund_gate(unit, match, decided, policy, late=late)
+        # Paid since it was decided, not since the goods came: those days may be sealed.
+        return Cleared(max(gate.at, decision.decided_at)) if isinstance(gate, Cleared) else gate
     if decision is not None:
         return _as_decided(decision, match)
     if unit.refund_type is RefundType.EXCHANGE:

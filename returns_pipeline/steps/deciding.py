@@ -97,6 +97,8 @@ def _about_unit(
         return rules.write_off(unit)
     if kind is Kind.REFUND:
         return _refund(connection, unit, answers, policy)
+    if kind is Kind.EXCHANGE_TO_REFUND:
+        return _exchange_to_refund(connection, unit, policy)
     if kind is Kind.NO_REFUND:
         return rules.no_refund(unit, policy, has_refund=_has_refund(connection, unit))
     return _standing(connection, unit, kind)
@@ -210,6 +212,20 @@ def _refund(
         amount_minor=amount,
         paid_minor=paid,
         has_refund=_has_refund(connection, unit),
+    )
+
+
+def _exchange_to_refund(connection: sa.Connection, unit: Unit, policy: Policy) -> dict[str, Any]:
+    wanted, due = t.exchange_orders.c, t.refunds_due.c
+    state = sa.select(wanted.state).where(wanted.unit_key == unit.unit_key)
+    credit = sa.select(due.id).where(
+        due.unit_key == unit.unit_key, sa.or_(due.is_ledgered, due.state != "due")
+    )
+    return rules.exchange_to_refund(
+        unit,
+        policy,
+        order_state=connection.execute(state).scalar() or "",
+        has_credit=connection.execute(credit).first() is not None,
     )
 
 

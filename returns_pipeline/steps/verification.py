@@ -26,6 +26,7 @@ from returns_pipeline.domain import gate as gate_rules
 from returns_pipeline.domain import postings as posting_rules
 from returns_pipeline.domain import refunds as refund_rules
 from returns_pipeline.domain.consolidation import Batch
+from returns_pipeline.domain.decisions import as_decided
 from returns_pipeline.domain.model import (
     Cleared,
     Decided,
@@ -391,6 +392,7 @@ class _Evidence:
         if answer is not None and answer.decided_at > at:
             answer = None
         verdict = decide.refund_verdict(unit, match, decided, policy, answer, late=late)
+        unit = as_decided(unit, answer)
         if not isinstance(verdict, Cleared):
             raise _Underivable(f"its refund gate is shut: {verdict.reason}")
         made = refund_rules.refund_due(

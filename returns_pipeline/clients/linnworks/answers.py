@@ -333,6 +333,7 @@ class Level(msgspec.Struct):
 
     Location: LevelLocation
     StockLevel: int
+    Available: int | None = None
 
 
 class ChangedLevel(Level):
@@ -403,11 +404,12 @@ class StockLocation:
 
 @dataclass(frozen=True, slots=True)
 class StockLevel:
-    """How many of an item Linnworks counts at a location."""
+    """How many of an item Linnworks counts at a location; ``available``: less open orders."""
 
     item_id: str
     location_id: str
     level: int
+    available: int
 
 
 @dataclass(frozen=True, slots=True)

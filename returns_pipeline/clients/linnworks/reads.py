@@ -317,6 +317,7 @@ class Reads(Account):
                     item.pkStockItemId.lower(),
                     level.Location.StockLocationId.lower(),
                     level.StockLevel,
+                    level.StockLevel if level.Available is None else level.Available,
                 )
                 for item in answer
                 for level in item.StockItemLevels or []

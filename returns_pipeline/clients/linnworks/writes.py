@@ -266,6 +266,7 @@ class Writes(Account):
                 (row.StockItemId or "").lower(),
                 row.Location.StockLocationId.lower(),
                 row.StockLevel,
+                row.StockLevel if row.Available is None else row.Available,
             )
             for row in rows
             if sku == row.SKU

@@ -69,6 +69,7 @@ def levels(state: LinnworksState, request: Request) -> object:
 
 def _level(state: LinnworksState, item: StockItem, place: Location) -> dict[str, Any]:
     level = state.levels[item.sku, place.id]
+    ordered = _in_order_book(state, item.sku, place)
     moves = state.movements(item.sku, place.id)
     return {
         "Location": {
@@ -83,11 +84,11 @@ def _level(state: LinnworksState, item: StockItem, place: Location) -> dict[str,
         "StockLevel": level,
         "StockValue": float(level * item.unit_cost),
         "MinimumLevel": 0,
-        "InOrderBook": 0,
+        "InOrderBook": ordered,
         "Due": 0,
         "JIT": False,
         "InOrders": 0,
-        "Available": level,
+        "Available": _available(state, item, place),
         "UnitCost": float(item.unit_cost),
         "SKU": item.sku,
         "AutoAdjust": True,
@@ -98,6 +99,26 @@ def _level(state: LinnworksState, item: StockItem, place: Location) -> dict[str,
         "StockItemId": item.id,
         "StockItemIntId": item.int_id,
     }
+
+
+def _in_order_book(state: LinnworksState, sku: str, place: Location) -> int:
+    """Units that orders made here hold, until they are despatched."""
+    return sum(
+        line.quantity
+        for order in state.made_orders
+        if order.fulfilment_location_id == place.id and not state.closed_at(order)
+        for line in order.lines
+        if line.sku == sku
+    )
+
+
+def _available(state: LinnworksState, item: StockItem, place: Location) -> int:
+    """What is there less what is ordered; of a bundle, as many as its parts make."""
+    ordered = _in_order_book(state, item.sku, place)
+    if item.children:
+        parts = ((state.item(sku), count) for sku, count in item.children)
+        return min(_available(state, one, place) // n for one, n in parts if one) - ordered
+    return state.levels[item.sku, place.id] - ordered
 
 
 def change_levels(state: LinnworksState, request: Request) -> object:

@@ -1,0 +1,125 @@
+"""Exchanges from the payload to the order, in both ways, and when it cannot be ordered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+
+from returns_pipeline.domain.decisions import Kind
+from returns_pipeline.sandbox import cases, catalogue
+from returns_pipeline.sandbox.model import DEFAULT_LOCATION
+from returns_pipeline.sandbox.serve import Sandbox
+from returns_pipeline.steps import act
+from returns_pipeline.storage import tables as t
+from returns_pipeline_tests.end_to_end.shop import Shop, policy
+from returns_pipeline_tests.end_to_end.test_decisions import (
+    LATER,
+    SOON,
+    STARTS,
+    bookings,
+    codes,
+    decide,
+    outcomes,
+    rows,
+)
+
+MakeShop = Callable[..., Shop]
+BY_RMA = '[exchange]\nway = "rma"\n'
+
+
+@pytest.fixture
+def shop_of(sqlite_url: str, tmp_path: Path) -> Iterator[MakeShop]:
+    """A shop in which one case has happened, synchronised to its end."""
+    with ExitStack() as stack:
+
+        def make(case: str, text: str = "", *, empty: bool = False) -> Shop:
+            sandbox = stack.enter_context(Sandbox(cases.build(case, STARTS), now=STARTS))
+            if empty:
+                for sku in catalogue.PRODUCTS:
+                    sandbox.linnworks.levels[sku, DEFAULT_LOCATION] = 0
+            shop = Shop(sandbox, sqlite_url, {"RETURNS_POLICY": policy(tmp_path, text)})
+            for day in range(1, 9):
+                shop.sync(STARTS + timedelta(days=day))
+            return shop
+
+        yield make
+
+
+def _made(shop: Shop) -> list[tuple[str, str]]:
+    """The replacement orders in Linnworks: source and SKU."""
+    books = shop.sandbox.linnworks.books()
+    return [(one["source"], one["lines"][0][0]) for one in books["orders_made"]]
+
+
+@pytest.mark.parametrize(("text", "source"), [("", "HAPPYRETURNS"), (BY_RMA, "SHOPIFY")])
+def test_an_even_exchange_ends_with_one_order_in_either_way(
+    shop_of: MakeShop, text: str, source: str
+) -> None:
+    shop = shop_of("even_exchange", text)
+
+    [(made_by, sku)] = _made(shop)
+    assert (made_by.upper(), sku) == (source, catalogue.OTHER_SIZE["TEE-RED-M"])
+    assert rows(shop, t.exchange_orders, "state") == [("created",)]
+    assert bookings(shop) == (1, 0)
+    assert rows(shop, t.return_items, "is_open") == [(False,)]
+    assert codes(shop) & {"EXCHANGE_ORDER_MISSING", "EXCHANGE_DUPLICATE"} == set()
+
+
+@pytest.mark.parametrize("text", ["", BY_RMA])
+@pytest.mark.parametrize("case", ["uneven_exchange_up", "uneven_exchange_down"])
+def test_an_uneven_one_is_never_free_in_either_way(shop_of: MakeShop, case: str, text: str) -> None:
+    shop = shop_of(case, text)
+
+    [order] = shop.sandbox.linnworks.books()["orders_made"]
+    assert order["source"] == "HAPPYRETURNS"
+    assert float(order["lines"][0][2]) > 0
+
+
+def test_one_out_of_stock_is_offered_to_customer_service_after_its_days(shop_of: MakeShop) -> None:
+    shop = shop_of("even_exchange", '[exchange]\nwait_for_stock = "20d"\n', empty=True)
+
+    assert "EXCHANGE_OOS" not in codes(shop)
+    assert rows(shop, t.exchange_orders, "state") == [("ready",)]
+    assert bookings(shop) == (1, 0)  # the goods are in stock all the same
+
+    shop.sync(STARTS + timedelta(days=29))
+    assert "EXCHANGE_OOS" in codes(shop)
+
+
+def test_one_out_of_stock_becomes_a_refund_by_a_persons_word(shop_of: MakeShop) -> None:
+    shop = shop_of("even_exchange", '[exchange]\nwait_for_stock = "1d"\n', empty=True)
+
+    assert decide(shop, "EXCHANGE_OOS", Kind.EXCHANGE_TO_REFUND)
+    shop.sync(SOON)
+    shop.sync(LATER + timedelta(days=2))
+    shop.close_open_days(date(2026, 3, 17), LATER + timedelta(days=2))
+
+    price = int(catalogue.PRODUCTS["TEE-RED-M"].price * 100)
+    assert rows(shop, t.refunds_due, "amount_minor", "tender", "state") == [
+        (price, "refund", "actioned")
+    ]
+    assert [one["amount_minor"] for one in shop.sandbox.linnworks.books()["refunds"]] == [price]
+    assert (_made(shop), rows(shop, t.exchange_orders, "state")) == ([], [])
+    assert outcomes(shop) == ["carried_out"]
+    assert "EXCHANGE_OOS" not in codes(shop)
+    assert rows(shop, t.return_items, "is_open") == [(False,)]
+
+
+def test_one_that_is_replaced_is_not_refunded_as_well(shop_of: MakeShop) -> None:
+    shop = shop_of("even_exchange", '[exchange]\nwait_for_stock = "1d"\n', empty=True)
+    assert decide(shop, "EXCHANGE_OOS", Kind.EXCHANGE_TO_REFUND)
+    sku = catalogue.OTHER_SIZE["TEE-RED-M"]
+    # A run that was under way has ordered it meanwhile.
+    with shop.run(SOON) as rt:
+        shop.sandbox.linnworks.levels[sku, DEFAULT_LOCATION] = 5
+        act.exchanges(rt)
+    shop.sync(LATER + timedelta(days=2))
+    shop.close_open_days(date(2026, 3, 17), LATER + timedelta(days=2))
+
+    assert len(_made(shop)) == 1
+    assert rows(shop, t.refunds_due, "amount_minor") == []
+    assert outcomes(shop) == ["ended"]
