@@ -210,9 +210,27 @@ def test_a_missing_column_is_named(plausible: Plausible) -> None:
         (
             "batches",
             {"batch_id": "HRL-20260315-UKGBP-00"},
-            "its id names its day, entity and currency",
+            "its id names its day, unit of the books and currency",
         ),
         ("batches", {"state": "posted"}, "posted_at is there when state is posted"),
+        ("batches", {"state": "exported"}, "exported_at is there when state is exported"),
+        ("batches", {"state": "reversed"}, "reversed_at is there exactly when state is reversed"),
+        ("batches", {"kind": "reversal"}, "reverses_id is there exactly when kind is reversal"),
+        (
+            "batches",
+            {"kind": "replacement"},
+            "replaces_id is there exactly when kind is replacement",
+        ),
+        (
+            "postings",
+            {"amount_minor": 0},
+            "an amount of nothing is money in the merchant's currency",
+        ),
+        (
+            "batch_lines",
+            {"amount_minor": 0},
+            "an amount of nothing is money in the merchant's currency",
+        ),
         ("intents", {"state": "sending"}, "lease_until is there when state is sending"),
         (
             "exceptions",
