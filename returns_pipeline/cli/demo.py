@@ -39,9 +39,10 @@ executor = "linnworks"
 """
 _ZONE = "Europe/London"  # the packaged policy's
 _DAYS = 7
-_MORNING, _NIGHT, _CLOSE = (
+# The last two after the day's end: a day is closed once both vendors were read past it.
+_MORNING, _LAST_SYNC, _CLOSE = (
     timedelta(hours=9),
-    timedelta(hours=23, minutes=30),
+    timedelta(hours=2.1),
     timedelta(hours=2.25),
 )
 
@@ -59,7 +60,7 @@ def week(now: datetime) -> tuple[datetime, list[Tick]]:
     """When the seeded week begins, and what is run when.
 
     Seven business days, the last one ended and closable at ``now``: a poll in the morning
-    and one at night, each day closed in the night after it, all reconciled at the end.
+    and one in the night after it, when the day is closed, all reconciled at the end.
     """
     from returns_pipeline.domain.calendar import business_date, day_bounds
 
@@ -70,7 +71,7 @@ def week(now: datetime) -> tuple[datetime, list[Tick]]:
         start, end = day_bounds(day, _ZONE)
         ticks += [
             Tick(start + _MORNING, "sync_returns", f"{day:%A}, morning: sync"),
-            Tick(start + _NIGHT, "sync_returns", f"{day:%A}, night: sync"),
+            Tick(end + _LAST_SYNC, "sync_returns", f"the night after {day:%A}: sync"),
             Tick(end + _CLOSE, "close_business_day", f"{day:%A} is closed"),
         ]
     ticks.append(Tick(now, "sync_returns", "today: sync"))
