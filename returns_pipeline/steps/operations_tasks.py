@@ -28,9 +28,9 @@ Raised = Iterator[ExceptionRaised]
 _UNPACKED_WITHIN = timedelta(days=3)
 # An order with an open return that was to be asked for so long ago is asked for too late.
 _ASKED_WITHIN = timedelta(hours=6)
-# An hour with so many approvals, and so many times those of an hour of the week before.
+# An hour with so many approvals, and so many times what came in an hour of the week before.
 _BURST, _BURST_TIMES = 50, 5
-_TOLD_FOR = timedelta(days=1)
+_TOLD_FOR, _WEEK = timedelta(days=1), timedelta(days=7)
 # The parts of a policy by which conditions and accounts lead somewhere.
 _MAPPING = ("disposition", "dispositions", "locations", "finance")
 
@@ -83,7 +83,7 @@ def _beside(connection: sa.Connection, held: dict[str, list[Any]]) -> Raised:
         items.is_open, items.received_at.is_not(None), items.dropped_off_at.is_not(None), ~on_some
     )
     surplus: dict[str, list[Any]] = defaultdict(list)
-    for row in connection.execute(query.order_by(items.unit_key)):
+    for row in sorted(connection.execute(query), key=lambda row: row.unit_key):
         if row.return_id in of_return:
             surplus[of_return[row.return_id]].append(row)
     for shipment, rows in sorted(surplus.items()):
@@ -146,7 +146,11 @@ def _instant(value: Any) -> datetime:
 
 
 def approval_burst(connection: sa.Connection, _rt: Runtime, now: datetime) -> Raised:
-    """Hours of the last day with far more approvals than an hour of the week before had."""
+    """Hours of the last day with far more approvals than units came in an hour of the week before.
+
+    What is approved arrives, sooner or later: a week's receipts are the measure, since they
+    are found by their day however long the history is.
+    """
     items = t.return_items.c
     query = sa.select(items.approved_at).where(items.is_open, items.approved_at > now - _TOLD_FOR)
     hours = Counter(
@@ -155,20 +159,18 @@ def approval_burst(connection: sa.Connection, _rt: Runtime, now: datetime) -> Ra
     bursts = {hour: count for hour, count in hours.items() if count >= _BURST}
     if not bursts:
         return
-    week = timedelta(days=7)
-    first = min(bursts)
-    # Rarely, and then bounded by its time: approvals have no index of their own.
-    before = sa.select(sa.func.count()).where(
-        items.approved_at >= first - week, items.approved_at < first
-    )
-    usual = int(connection.execute(before).scalar_one()) / (week / timedelta(hours=1))
+    arrived = t.receipts.c
+    # Day by day: a range would be looked through.
+    days = [(min(bursts) - timedelta(days=back)).date() for back in range(1, _WEEK.days + 1)]
+    query = sa.select(sa.func.count()).where(arrived.business_date.in_(days))
+    usual = int(connection.execute(query).scalar_one()) / (_WEEK / timedelta(hours=1))
     for hour, count in sorted(bursts.items()):
         if count > _BURST_TIMES * usual:
             yield ExceptionRaised(
                 code="APPROVAL_BURST",
                 key=f"{hour:%Y-%m-%dT%H}",
                 message=f"in the hour from {hour:%d %B %H:%M} UTC Happy Returns approved more than "
-                f"{_BURST_TIMES} times as many units as in an hour of the week before",
+                f"{_BURST_TIMES} times as many units as came in an hour of the week before",
                 since=hour,
             )
 

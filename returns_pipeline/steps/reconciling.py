@@ -32,8 +32,9 @@ from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.bulk import upsert
 from returns_pipeline.storage.engine import reading
 
-# Item and location pairs whose history one run reads.
-_LOOKS = 200
+# Pages of items' histories that one run reads: one that was begun is read to its end.
+_PAGES = 500
+_PAGE = 200
 # A difference is followed no longer than returns are of interest.
 _FURTHEST = timedelta(days=90)
 # Their clock may be behind ours.
@@ -87,22 +88,23 @@ def reconcile(rt: Runtime) -> dict[str, int]:
 
 
 class _Histories:
-    """Items' histories, each item and location read once a run and so many in all."""
+    """Items' histories, each item and location read once a run and so many pages in all."""
 
     def __init__(self, rt: Runtime) -> None:
         self._rt = rt
         self._known: dict[tuple[str, str], tuple[datetime, list[rules.Change]]] = {}
-        self.read = self.left = 0
+        self.read = self.left = self._pages = 0
 
     def of(self, item_id: str, location_id: str, since: datetime) -> list[rules.Change] | None:
         """The changes since an instant; ``None`` where it is the next run's."""
         known = self._known.get((item_id, location_id))
         if known is None or known[0] > since:
-            if self.read >= _LOOKS:
+            if self._pages >= _PAGES:
                 self.left += 1
                 return None
             self.read += 1
             found = moves.changes_since(self._rt.linnworks, item_id, location_id, since)
+            self._pages += len(found) // _PAGE + 1
             known = self._known[item_id, location_id] = (since, found)
         return [one for one in known[1] if one.at >= since]
 
@@ -143,7 +145,7 @@ def _touched(connection: sa.Connection, now: datetime, overlap: timedelta) -> li
     """Orders that were told of this time or posted of late, and those with a difference."""
     told, moved = t.restock_readings.c, t.stock_adjustments.c
     of_late = sa.select(moved.order_id).where(moved.posted_at > now - overlap)
-    orders = set(connection.execute(of_late.distinct()).scalars())
+    orders = set(connection.execute(of_late).scalars())
     query = sa.select(told.order_id).where(told.read_at == now, told.actioned_at.is_not(None))
     orders.update(connection.execute(query.distinct()).scalars())
     return sorted(orders | _in_question(connection))

@@ -25,7 +25,7 @@ def differences(
 
     Args:
         connection: To read by.
-        since: Batches sealed since then are compared.
+        since: Refunds settled since then are compared.
         tolerance_minor: How far one unit's amounts may differ.
     """
     return [
@@ -39,7 +39,7 @@ def _batches(
     connection: sa.Connection, since: datetime, tolerance_minor: int
 ) -> list[ExceptionRaised]:
     """Batches whose units Happy Returns now says were refunded with other amounts."""
-    due, items, sealed = t.refunds_due.c, t.return_items.c, t.batches.c
+    due, items = t.refunds_due.c, t.return_items.c
     query = (
         sa.select(
             due.batch_id,
@@ -50,9 +50,12 @@ def _batches(
             items.shipping_refund_minor,
             items.fee_minor,
         )
-        .join_from(t.batches, t.refunds_due, due.batch_id == sealed.batch_id)
-        .join(t.return_items, items.unit_key == due.unit_key)
-        .where(sealed.sealed_at > since, items.refund_amount_minor.is_not(None))
+        .join_from(t.refunds_due, t.return_items, items.unit_key == due.unit_key)
+        .where(
+            due.settled_at > since,
+            due.batch_id.is_not(None),
+            items.refund_amount_minor.is_not(None),
+        )
         .where(
             items.currency == due.currency, due.fee_minor == sa.func.coalesce(items.fee_minor, 0)
         )

@@ -478,6 +478,7 @@ _partial(
     where="NOT is_ledgered",
     on_sqlite="is_ledgered = 0",
 )
+_partial("ix_refunds_due_settled_at", refunds_due.c.settled_at, where="settled_at IS NOT NULL")
 Index("ix_refunds_due_order_id", refunds_due.c.order_id)
 Index("ix_refunds_due_row_id", refunds_due.c.row_id)
 _partial("ix_refunds_due_batch_id", refunds_due.c.batch_id, where="batch_id IS NOT NULL")

@@ -253,6 +253,7 @@ def test_what_stands_wrong_is_moved_and_stays_a_task_until_it_is(shop_of: MakeSh
     decide(shop, "WRONG_LOCATION", Kind.MOVE)
     shop.sync(SOON)
     shop.sync(SOON + timedelta(minutes=5))
+    shop.close_open_days(date(2026, 3, 16), SOON + timedelta(minutes=5))
 
     assert rows(shop, t.stock_adjustments, "kind", "state") == [
         ("restock", "posted"),

@@ -134,15 +134,14 @@ def test_an_hour_of_far_more_approvals_than_usual_is_told(
                 received_at=None,
                 approved_at=seed.ago(minutes=90),
             )
-        # So many in every hour of the week before, in units that are done with.
-        for hour in range(168):
-            for number in range(before):
-                seed.unit(
-                    c,
-                    f"o{hour}-{number}",
-                    is_open=False,
-                    approved_at=seed.ago(hours=3 + hour),
-                )
+        # So many came in every hour of the week before.
+        for number in range(168 * before):
+            seed.insert(
+                c,
+                t.receipts,
+                unit_key=f"old{number}",
+                business_date=seed.ago(days=1 + number % 7).date(),
+            )
 
     assert ("APPROVAL_BURST" in told(queue)) == is_told
 

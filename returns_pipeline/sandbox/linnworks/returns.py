@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from returns_pipeline.sandbox.linnworks.orders import details
@@ -502,25 +503,30 @@ def search_returns(state: LinnworksState, request: Request) -> object:
         raise BadRequest("numEntriesPerPage 1 to 200; pageNum begins with 1")
     if kind not in {"ALLDATES", "BOOKED", "ACTIONED", "RECEIVED", "PROCESSED"}:
         raise BadRequest("dateType of the enumeration")
+    shown: Callable[..., dict[str, Any]] = _refund_row
+    found: list[Any] = []
     if history == "REFUNDS":
-        rows = [_refund_row(*found) for found in state.refund_rows(kind, since, until)]
+        found = state.refund_rows(kind, since, until)
     elif history == "RETURNS":
-        rows = [_return_row(state, *found) for found in state.return_rows(kind, since, until)]
-    else:
-        rows = []
+        shown = partial(_return_row, state)
+        found = state.return_rows(kind, since, until)
     term = request.one("searchTerm")
     if term:
-        rows = [row for row in rows if term in {row["ReferenceNum"], row.get("ReturnReference")}]
+        found = [one for one in found if term in _searched(shown(*one))]
     start = _start(page, size, request)
-    cut, _next = cut_page(rows, start, size, request.disturbance)
-    total = len(rows) + _more(page, size, request)
+    cut, _next = cut_page(found, start, size, request.disturbance)
+    total = len(found) + _more(page, size, request)
     return {
         "PageNumber": page,
         "EntriesPerPage": size,
         "TotalEntries": total,
         "TotalPages": -(-total // size),
-        "Data": [row | {"Row": n} for n, row in enumerate(cut, start=start + 1)],
+        "Data": [shown(*one) | {"Row": n} for n, one in enumerate(cut, start=start + 1)],
     }
+
+
+def _searched(row: dict[str, Any]) -> set[str | None]:
+    return {row["ReferenceNum"], row.get("ReturnReference")}
 
 
 def _start(page: int, size: int, request: Request) -> int:

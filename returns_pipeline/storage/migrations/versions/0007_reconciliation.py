@@ -15,7 +15,7 @@ INSTANT = sa.String(27).with_variant(sa.DateTime(timezone=True), "postgresql")
 
 
 def upgrade() -> None:
-    """Three tables and an index."""
+    """Three tables and two indices."""
     op.create_table(
         "stock_readings",
         sa.Column("id", BIG, autoincrement=True, nullable=False),
@@ -54,6 +54,13 @@ def upgrade() -> None:
     )
     op.create_index("ix_shipment_items_unit_key", "shipment_items", ["unit_key"])
     op.create_index("ix_restock_readings_read_at", "restock_readings", ["read_at"])
+    op.create_index(
+        "ix_refunds_due_settled_at",
+        "refunds_due",
+        ["settled_at"],
+        sqlite_where=sa.text("settled_at IS NOT NULL"),
+        postgresql_where=sa.text("settled_at IS NOT NULL"),
+    )
 
 
 def downgrade() -> None:
