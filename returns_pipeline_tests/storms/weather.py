@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from returns_pipeline.clients.happy_returns import HappyReturns
 from returns_pipeline.clients.linnworks import Linnworks
@@ -37,6 +38,7 @@ LOOK_UPS = "reads of Happy Returns"
 
 # Fate, as the table of reports names it -> the sandbox's fault, or what is done here.
 FATES = {
+    "name not found": "nameless",
     "connection refused": "refused",
     "handshake never answered": "mute",
     "wrong certificate": "stranger",
@@ -65,7 +67,7 @@ LOSES_THE_ANSWER = frozenset(
         *("cut_body", "garbage", "empty", "redirect_307", "http_500_before", "http_500_after"),
     }
 )
-_ELSEWHERE = frozenset({"refused", "mute", "stranger"})
+_ELSEWHERE = frozenset({"nameless", "refused", "mute", "stranger"})
 _GIVEN_UP = frozenset({"silent", "late", "unanswered"})
 _NAMES = {kind: name for name, kind in FATES.items()}
 # A fifth lost answer of one write is a person's task: a storm stops short of that.
@@ -73,10 +75,11 @@ _LOSSES = 4
 # Seconds by the sandbox's clock; shorter than the settle time, which is what is assumed.
 _LATEST = 55.0
 _GIVES_UP_AFTER = 0.15
+_NAMELESS = "linnworks.invalid"
 
 
 class Elsewhere:
-    """Places that are not the vendor: a port nobody listens on, a mute one, a stranger's."""
+    """Not the vendor: a name that is none, a port nobody listens on, a mute one, a stranger's."""
 
     def __init__(self, folder: Path) -> None:
         """Open them; the certificate is made by openssl, where there is one."""
@@ -84,6 +87,7 @@ class Elsewhere:
         self._closed.bind(("127.0.0.1", 0))
         self._mute = socket.create_server(("127.0.0.1", 0))
         self.urls = {
+            "nameless": f"https://{_NAMELESS}",
             "refused": f"http://127.0.0.1:{self._closed.getsockname()[1]}",
             "mute": f"https://127.0.0.1:{self._mute.getsockname()[1]}",
         }
@@ -272,7 +276,7 @@ class Weather:
         """Send by the same code on a connection of its own, to another place or impatiently."""
         once = Transport(
             url,
-            allowed_hosts={"127.0.0.1"},
+            allowed_hosts={"127.0.0.1", _NAMELESS},
             session_headers=transport._headers,
             timeout=(0.03 if url == self.elsewhere.urls["mute"] else 5.0, _GIVES_UP_AFTER),
             sleep=self.clock.sleep,
@@ -310,8 +314,16 @@ class _Linnworks(Linnworks):
 @contextmanager
 def elsewhere(folder: Path) -> Iterator[Elsewhere]:
     """The places, closed in the end."""
+    look_up = socket.getaddrinfo
+
+    def only_here(host: Any, *rest: Any, **more: Any) -> Any:
+        if host == _NAMELESS:  # as a resolver says it, and without asking one
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return look_up(host, *rest, **more)
+
     places = Elsewhere(folder)
     try:
-        yield places
+        with patch.object(socket, "getaddrinfo", only_here):
+            yield places
     finally:
         places.close()
