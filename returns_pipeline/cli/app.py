@@ -7,6 +7,7 @@ import typer
 from returns_pipeline.cli import alerts, database, finance, queue, users
 from returns_pipeline.cli.demo import demo
 from returns_pipeline.cli.exports import export, month_end
+from returns_pipeline.cli.exposure import exposure
 from returns_pipeline.cli.reports import explain, report
 from returns_pipeline.cli.vendors import sandbox, ui
 from returns_pipeline.cli.web import web
@@ -33,6 +34,7 @@ app.command()(export)
 app.command("month-end")(month_end)
 app.command()(report)
 app.command()(explain)
+app.command()(exposure)
 app.add_typer(queue.app, name="exceptions")
 app.command()(web)
 app.add_typer(users.app, name="users")

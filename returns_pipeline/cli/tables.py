@@ -18,6 +18,7 @@ from rich.text import Text
 from returns_pipeline.cli.session import local
 from returns_pipeline.domain.exceptions import runbook
 from returns_pipeline.reporting.day import amount_text, counted
+from returns_pipeline.steps.exchange_tasks import Exposed
 from returns_pipeline.steps.queue import Task
 from returns_pipeline.steps.story import Moment
 
@@ -293,6 +294,34 @@ def books(found: Mapping[str, Any]) -> RenderableType:
         numbers=["items", "balance", "difference"],
     )
     return Group(grid, Text(), _filled(made, rows))
+
+
+def exposure(found: Sequence[Exposed], *, now: datetime) -> RenderableType:
+    """Replacements that are out, and whose originals are not back."""
+    made = table(
+        "Exposure",
+        "replacement",
+        "return",
+        "original is",
+        "days",
+        "worth",
+        "allowed",
+        numbers=("days", "worth"),
+    )
+    return _filled(
+        made,
+        (
+            (
+                one.reference,
+                one.return_id,
+                one.stage.replace("_", " "),
+                (now - one.ordered_at).days,
+                amount_text(one.value_minor, one.currency),
+                "yes" if one.is_allowed else "no",
+            )
+            for one in found
+        ),
+    )
 
 
 def register(rows: Sequence[Mapping[str, Any]]) -> RenderableType:

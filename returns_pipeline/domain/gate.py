@@ -188,17 +188,24 @@ def exchange_gate(
     policy: Policy,
     *,
     late: bool = False,
+    instant: bool = False,
 ) -> Gate:
-    """Whether the replacement may be ordered: the original is confirmed back and in order."""
+    """Whether the replacement may be ordered: the original is confirmed back and in order.
+
+    ``instant``: the policy sends it as soon as the return is begun, on trust; a condition
+    that is known by then and forbids it still does.
+    """
     if unit.refund_type is not RefundType.EXCHANGE:
         return Held("no_exchange", "not an exchange")
     held = _unread(unit, _EXCHANGE) or _ended(unit)
     if held is not None:
         return held
-    proof = evidence(unit, policy.gate.exchange)
+    proof = evidence(unit, Stage.STARTED if instant else policy.gate.exchange)
     if proof is None:
         return _not_received(unit)
-    held = _unmatched(match) or _late(late) or _forbids(unit, decided, waits=True)
+    held = _unmatched(match) or _late(late) or _forbids(unit, decided, waits=not instant)
+    if instant:
+        return held or Cleared(proof.at)
     return held or Cleared(_latest(proof.at, unit.disposition_at))
 
 

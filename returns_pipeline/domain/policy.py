@@ -84,6 +84,9 @@ class ExchangePolicy:
     way: str = "create_orders"  # "create_orders" | "rma"
     check_stock: bool = True
     wait_for_stock: timedelta = timedelta(days=3)  # then CX may turn it into a refund
+    instant_channels: frozenset[str] = frozenset()  # folded sources, or source/subsource
+    instant_window: timedelta = timedelta(days=14)  # for the original to come
+    clearing_open: timedelta = timedelta(days=7)  # for a replacement to take its value up
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +220,12 @@ class Policy:
     body: str = ""  # the canonical form behind the hash
     exports: ExportPolicy = field(default_factory=ExportPolicy)
     exchange: ExchangePolicy = field(default_factory=ExchangePolicy)
+
+
+def sends_at_once(policy: Policy, source: str, sub_source: str) -> bool:
+    """Whether replacements for this channel's orders leave before their originals are back."""
+    named = policy.exchange.instant_channels
+    return not named.isdisjoint({fold(source), f"{fold(source)}/{fold(sub_source)}"})
 
 
 def books_unit(policy: Policy, source: str, sub_source: str) -> BooksUnit:

@@ -340,6 +340,9 @@ def _exchange(table: Table) -> ExchangePolicy:
         way=table.either("way", "create_orders", "rma"),
         check_stock=table.flag("check_stock"),
         wait_for_stock=table.duration("wait_for_stock"),
+        instant_channels=frozenset(_channel(text) for text in table.texts("instant_channels")),
+        instant_window=table.duration("instant_window"),
+        clearing_open=table.duration("clearing_open"),
     )
     table.done()
     return exchange

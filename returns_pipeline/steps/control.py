@@ -25,6 +25,7 @@ from returns_pipeline.steps import (
     alerts,
     carry_out,
     early_money,
+    exchange_tasks,
     finance_tasks,
     operations_tasks,
     soundness,
@@ -537,6 +538,7 @@ _PREDICATES: tuple[Callable[[sa.Connection, Runtime, datetime], Raised], ...] = 
     _stale,
     _undelivered,
     *finance_tasks.PREDICATES,
+    *exchange_tasks.PREDICATES,
     *operations_tasks.PREDICATES,
 )
 
@@ -749,6 +751,7 @@ def settle_units(rt: Runtime) -> dict[str, int]:
             for key, one in said.of_open_units(connection, "money").items()
             if one.kind is Kind.NO_REFUND
         }
+        exposed = exchange_tasks.exposed(connection, rt.policy)
         refunded = {
             key
             for key, one in said.of_open_units(connection, "money").items()
@@ -756,7 +759,7 @@ def settle_units(rt: Runtime) -> dict[str, int]:
         }
         for key, unit in units.items():
             if unit.received is None and not unit.returnless:
-                is_paid = bool(refunds[key]) or key in paid_by_others
+                is_paid = bool(refunds[key]) or key in paid_by_others or key in exposed
                 settled = all(row["state"] in {"actioned", "recorded"} for row in refunds[key])
                 if (key in lost and settled) or (not is_paid and _is_over(unit, rt, now)):
                     done.append(key)

@@ -41,7 +41,7 @@ from returns_pipeline.domain.model import (
     StockEffect,
     Unit,
 )
-from returns_pipeline.domain.policy import Policy
+from returns_pipeline.domain.policy import Policy, sends_at_once
 from returns_pipeline.steps import carry_out
 from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import decisions, records
@@ -572,7 +572,12 @@ def exchanges(rt: Runtime) -> dict[str, int]:
                 continue
             decided = work.decided(unit, rt)
             late = work.is_late(unit, rt)
-            verdict = gate_rules.exchange_gate(unit, found.match, decided, rt.policy, late=late)
+            instant = isinstance(found.match, Matched) and _is_sent_at_once(
+                work.orders[found.match.order_id], rt.policy
+            )
+            verdict = gate_rules.exchange_gate(
+                unit, found.match, decided, rt.policy, late=late, instant=instant
+            )
             if isinstance(verdict, Cleared) and isinstance(found.match, Matched):
                 order = work.orders[found.match.order_id]
                 result = exchange_rules.exchange_order(unit, found.match, order, verdict, rt.policy)
@@ -613,6 +618,10 @@ def exchanges(rt: Runtime) -> dict[str, int]:
         upsert(connection, t.exchange_orders, columns, rows)
         gates.write()
     return {"computed": len(rows), **gates.held}
+
+
+def _is_sent_at_once(order: Order, policy: Policy) -> bool:
+    return sends_at_once(policy, order.source, order.sub_source)
 
 
 def _refunded_instead(connection: sa.Connection) -> dict[str, Decision]:

@@ -22,7 +22,7 @@ from returns_pipeline.domain import disposition as disposition_rules
 from returns_pipeline.domain.decisions import Kind
 from returns_pipeline.domain.model import Stage
 from returns_pipeline.domain.money import format_minor
-from returns_pipeline.domain.policy import Policy, fold
+from returns_pipeline.domain.policy import Policy, fold, sends_at_once
 from returns_pipeline.steps import alerts, early_money, soundness
 from returns_pipeline.storage import decisions as said
 from returns_pipeline.storage import records
@@ -584,14 +584,22 @@ def no_exchange_before_receipt(scope: Scope) -> Finding:
     wanted, items = t.exchange_orders.c, t.return_items.c
     early = sa.or_(items.received_at.is_(None), wanted.created_order_at < items.received_at)
     query = (
-        sa.select(wanted.reference, wanted.state, items.return_id)
+        sa.select(
+            wanted.reference,
+            wanted.state,
+            items.return_id,
+            t.orders.c.source,
+            t.orders.c.sub_source,
+        )
         .join_from(t.exchange_orders, t.return_items, wanted.unit_key == items.unit_key)
+        .outerjoin(t.orders, t.orders.c.order_id == wanted.order_id)
         .where(_recent_exchanges(), wanted.state.in_(("intended", "created")), early)
         .order_by(wanted.id)
     )
     rows = [
         {"replacement": r.reference, "return": r.return_id, "state": r.state}
         for r in scope.connection.execute(query)
+        if not sends_at_once(scope.policy, r.source or "", r.sub_source or "")
     ]
     return finding(
         rows,

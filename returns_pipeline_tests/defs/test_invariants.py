@@ -118,6 +118,20 @@ def _tender(c: sa.Connection, **values: Any) -> None:
     c.execute(sa.update(t.postings).values(event_key="u1:refund"))
 
 
+def _on_clearing(c: sa.Connection, **values: Any) -> None:
+    """An exchanged unit whose value stands on exchange clearing."""
+    _tender(c, **{"tender": "exchange", **values})
+    entered = t.postings.c
+    credit = sa.update(t.postings).where(entered.role.startswith("refund_clearing"))
+    c.execute(credit.values(role="exchange_clearing"))
+
+
+def _more_there(c: sa.Connection) -> None:
+    columns = t.postings.c
+    more = sa.update(t.postings).where(columns.role == "exchange_clearing")
+    c.execute(more.values(amount_minor=columns.amount_minor + 1))
+
+
 def _reversed(c: sa.Connection, amount: int = 6000) -> None:
     made = seed.batch(c)
     back = made.id.replace("-00", "-R1")
@@ -308,6 +322,7 @@ HOLDING = (
     Case("every_posting_is_in_one_batch", seed.batch, figure=("batches", 1), days=(DAY,)),
     Case("no_more_vat_reversed_than_charged", lambda c: _vat(c, 1000), days=(DAY,)),
     Case("every_tender_line_is_its_refund", _tender, figure=("lines", 1)),
+    Case("exchange_clearing_is_the_exchanges", _on_clearing, figure=("minor_GBP", 6000)),
     Case("reversals_take_back_their_originals", _reversed, figure=("reversals", 1)),
     Case("goods_in_transit_are_owed_to_us", _in_transit),
     Case("batches_come_out_of_their_payloads", lambda c: None, figure=("verified", 0)),
@@ -379,6 +394,8 @@ BREAKING = (
         days=(DAY,),
     ),
     Case("every_tender_line_is_its_refund", lambda c: _tender(c, tender="store_credit")),
+    Case("exchange_clearing_is_the_exchanges", lambda c: (_on_clearing(c), _more_there(c))),
+    Case("exchange_clearing_is_the_exchanges", lambda c: _on_clearing(c, tender="refund")),
     Case("reversals_take_back_their_originals", lambda c: _reversed(c, amount=5999)),
     Case("goods_in_transit_are_owed_to_us", lambda c: _in_transit(c, is_here=True), severe=False),
     Case("batches_come_out_of_their_payloads", seed.batch, figure=("verified", 1)),

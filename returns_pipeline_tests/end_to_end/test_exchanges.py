@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,8 +13,9 @@ from returns_pipeline.domain.decisions import Kind
 from returns_pipeline.sandbox import cases, catalogue
 from returns_pipeline.sandbox.model import DEFAULT_LOCATION
 from returns_pipeline.sandbox.serve import Sandbox
-from returns_pipeline.steps import act
+from returns_pipeline.steps import act, exchange_tasks
 from returns_pipeline.storage import tables as t
+from returns_pipeline.storage.engine import reading
 from returns_pipeline_tests.end_to_end.shop import Shop, policy
 from returns_pipeline_tests.end_to_end.test_decisions import (
     LATER,
@@ -123,3 +124,60 @@ def test_one_that_is_replaced_is_not_refunded_as_well(shop_of: MakeShop) -> None
     assert len(_made(shop)) == 1
     assert rows(shop, t.refunds_due, "amount_minor") == []
     assert outcomes(shop) == ["ended"]
+
+
+INSTANT = '[exchange]\ninstant_channels = ["SHOPIFY"]\ninstant_window = "20d"\n'
+
+
+def _exposure(shop: Shop, now: datetime) -> list[tuple[str, bool]]:
+    with shop.run(now) as rt, reading(rt.engine) as connection:
+        out = exchange_tasks.exposure(connection, rt.policy)
+        assert exchange_tasks.totals(out) == {one.currency: one.value_minor for one in out}
+        return [(one.stage, one.is_allowed) for one in out]
+
+
+def test_a_channel_may_be_sent_its_replacements_at_once(shop_of: MakeShop) -> None:
+    shop = shop_of("exchange_before_receipt", INSTANT)
+
+    assert [source for source, _ in _made(shop)] == ["HAPPYRETURNS"]
+    assert _exposure(shop, SOON) == [("departed", True)]
+    assert bookings(shop) == (0, 0)
+    assert "EXCHANGE_RELEASED_EARLY" not in codes(shop)
+
+    shop.sync(LATER + timedelta(days=21))
+    assert "EXCHANGE_RELEASED_EARLY" in codes(shop)
+    assert rows(shop, t.return_items, "is_open") == [(True,)]
+
+
+def test_one_that_was_sent_at_once_where_it_is_not_allowed_is_a_task(shop_of: MakeShop) -> None:
+    shop = shop_of("exchange_before_receipt", INSTANT)
+    Path(shop.environ["RETURNS_POLICY"]).write_text('[refunds]\nexecutor = "linnworks"\n')
+
+    shop.sync(SOON)
+
+    assert _exposure(shop, SOON) == [("departed", False)]
+    assert "EXCHANGE_RELEASED_EARLY" in codes(shop)
+    assert decide(shop, "EXCHANGE_RELEASED_EARLY", Kind.WRITE_OFF)
+    shop.sync(SOON + timedelta(minutes=10))
+    assert "EXCHANGE_RELEASED_EARLY" not in codes(shop)
+
+
+def test_one_sent_at_once_is_not_ordered_again_when_its_original_comes(shop_of: MakeShop) -> None:
+    shop = shop_of("even_exchange", INSTANT)
+
+    assert len(_made(shop)) == 1
+    assert bookings(shop) == (1, 0)
+    assert _exposure(shop, SOON) == []
+    assert rows(shop, t.return_items, "is_open") == [(False,)]
+
+
+def test_value_that_no_replacement_takes_up_is_finances_task(shop_of: MakeShop) -> None:
+    shop = shop_of("uneven_exchange_up", '[exchange]\nclearing_open = "1d"\n', empty=True)
+    assert "EXCHANGE_CLEARING_AGED" in codes(shop)
+
+    for sku in catalogue.PRODUCTS:
+        shop.sandbox.linnworks.levels[sku, DEFAULT_LOCATION] = 5
+    shop.sync(SOON)
+
+    assert len(_made(shop)) == 1
+    assert "EXCHANGE_CLEARING_AGED" not in codes(shop)

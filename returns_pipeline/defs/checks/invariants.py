@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from returns_pipeline.defs.assets.build import CUSTOMER_SERVICE, FINANCE, OPERATIONS
 from returns_pipeline.domain.exceptions import runbook
+from returns_pipeline.steps import exchange_tasks as exchanges
 from returns_pipeline.steps import exporting
 from returns_pipeline.steps import finance_invariants as books
 from returns_pipeline.steps import invariants as ask
@@ -118,6 +119,9 @@ INVARIANTS = (
         FINANCE,
         "BATCH_UNBALANCED",
         blocking=True,
+    ),
+    Invariant(
+        exchanges.exchange_clearing_is_the_exchanges, "batches", FINANCE, "EXCHANGE_CLEARING_AGED"
     ),
     Invariant(books.goods_in_transit_are_owed_to_us, "batches", FINANCE, "CONTROL_TOTAL_MISMATCH"),
     Invariant(books.batches_come_out_of_their_payloads, "reconciliation", FINANCE, "LEDGER_DRIFT"),
