@@ -54,6 +54,25 @@ def lights(found: Sequence[Mapping[str, str]]) -> RenderableType:
     return grid
 
 
+def three_ways(found: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """The day as Happy Returns, our books and Linnworks tell it."""
+    table = Table(box=box.SIMPLE)
+    for title in ("three ways", "Happy Returns", "our books", "Linnworks", "they"):
+        table.add_column(title, justify="left" if title in {"three ways", "they"} else "right")
+    for one in found:
+        told = (one["happy_returns"], one["books"], one["linnworks"])
+        currency = one["currency"]
+        table.add_row(
+            one["what"],
+            *(
+                "not told" if n is None else amount_text(n, currency) if currency else f"{n:,}"
+                for n in told
+            ),
+            "agree" if one["agrees"] else Text("differ", "yellow"),
+        )
+    return table
+
+
 def account(found: Mapping[str, Any]) -> RenderableType:
     """What happened, for somebody who sees it for the first time."""
     restocked = (

@@ -302,6 +302,7 @@ def reconcile(
         document: dict[str, Any] = {
             "run_id": result.run_id,
             "differences": result.counts.get("reconciliation", {}).get("differences", 0),
+            "figures": dict(result.counts.get("reconciliation", {})),
             "exceptions": queue,
             "calls": dict(result.calls),
             "failed_checks": checks(result),
@@ -311,7 +312,7 @@ def reconcile(
         say_checks(result)
         say(
             f"{document['differences']} differences between Linnworks and our books; "
-            f"{len(queue)} exceptions open"
+            f"{len(queue)} exceptions open; {sum(result.calls.values())} vendor calls"
         )
         if as_json:
             emit(document)
@@ -319,3 +320,4 @@ def reconcile(
             from returns_pipeline.cli import tables
 
             stdout.print(tables.lights(document["day"]["lights"]))
+            stdout.print(tables.three_ways(document["day"]["three_ways"]))

@@ -220,6 +220,34 @@ class PastDay:
 
 
 @dataclass(frozen=True, slots=True)
+class ThreeWay:
+    """One figure of the day as each of the three tells it; ``None``: it tells nothing of it.
+
+    Units where there is no currency, else minor units.
+    """
+
+    what: str
+    currency: str
+    happy_returns: int | None
+    books: int
+    linnworks: int | None
+
+    @property
+    def agrees(self) -> bool:
+        """Whether those that tell it tell the same."""
+        return {self.happy_returns, self.linnworks} <= {None, self.books}
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """The last reconciliation: when, what it found, what it cost in vendor calls."""
+
+    at: datetime
+    differences: int
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
 class DayReport:
     """Everything the report of one business day is made of."""
 
@@ -243,6 +271,8 @@ class DayReport:
     history: tuple[PastDay, ...]
     unknown_writes: int  # read back before anything else is done
     suspended_writes: int  # read back, and still a person's to decide
+    three_ways: tuple[ThreeWay, ...] = ()
+    reconciled: Reconciled | None = None
 
     def overdue(self, task: Task) -> bool:
         """Whether its owner should have acted by now."""
@@ -428,6 +458,14 @@ class DayReport:
             ],
             "balances": [asdict(balance) for balance in self.balances],
             "units_by_stage": dict(self.stages),
+            "three_ways": [{**asdict(one), "agrees": one.agrees} for one in self.three_ways],
+            "reconciliation": {
+                "at": self.reconciled.at.isoformat(),
+                "differences": self.reconciled.differences,
+                "vendor_calls": self.reconciled.calls,
+            }
+            if self.reconciled
+            else None,
         }
 
 

@@ -342,6 +342,12 @@ def _sources(report: DayReport, zone: ZoneInfo) -> str:
         f'<td class="code hash">{escape(b.hash)}</tr>'
         for b in report.batches
     )
+    if report.reconciled is not None:
+        last = report.reconciled
+        rows += (
+            f"<tr><td>Reconciliation<td>{_time(last.at, zone)}: "
+            f"{counted(last.differences, 'difference')}, {counted(last.calls, 'vendor call')}</tr>"
+        )
     return (
         '<section class=detail id="sources"><h2>Where this comes from</h2>'
         f"<table>{rows}{batches}</table><p>The story of any unit, return, order or batch line, "

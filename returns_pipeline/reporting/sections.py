@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from returns_pipeline.reporting.day import DayReport
+from returns_pipeline.reporting.day import DayReport, amount_text
 
 TEXT, COUNT, INSTANT, DATE, MONEY, CODE = "text", "count", "instant", "date", "money", "code"
 
@@ -60,6 +60,7 @@ def _unit(row: Any) -> tuple[Any, ...]:
 def sections(report: DayReport) -> tuple[Section, ...]:
     """Every detail table of the report, empty ones too."""
     return (
+        _three_ways(report),
         _received(report),
         _moved(report),
         _held(report),
@@ -68,6 +69,38 @@ def sections(report: DayReport) -> tuple[Section, ...]:
         _tasks(report),
         _batch(report),
         _open(report),
+    )
+
+
+def _three_ways(report: DayReport) -> Section:
+    columns = (
+        Column("What"),
+        Column("Happy Returns"),
+        Column("Our books"),
+        Column("Linnworks"),
+        Column("They"),
+    )
+
+    def told(value: int | None, currency: str) -> str:
+        if value is None:
+            return "not told"
+        return amount_text(value, currency) if currency else f"{value:,}"
+
+    rows = (
+        (
+            one.what.capitalize(),
+            *(told(v, one.currency) for v in (one.happy_returns, one.books, one.linnworks)),
+            "agree" if one.agrees else "differ",
+        )
+        for one in report.three_ways
+    )
+    return Section(
+        "three-ways",
+        "Three ways",
+        "The day as Happy Returns, our books and Linnworks tell it, as far as each was read. "
+        "What differs is waiting or held (below), or a task.",
+        columns,
+        tuple(rows),
     )
 
 

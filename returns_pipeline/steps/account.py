@@ -29,10 +29,13 @@ from returns_pipeline.reporting.day import (
     OpenAmount,
     PastDay,
     ReceivedUnit,
+    Reconciled,
     Refund,
     Replacement,
     Task,
+    ThreeWay,
 )
+from returns_pipeline.steps import reconciling_money
 from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.engine import reading
@@ -336,7 +339,20 @@ class _Day:
             history=self._history(),
             unknown_writes=self._writes("unknown"),
             suspended_writes=self._writes("suspense"),
+            three_ways=tuple(
+                ThreeWay(*told) for told in reconciling_money.of_day(self.connection, self.on)
+            ),
+            reconciled=self._reconciled(),
         )
+
+    def _reconciled(self) -> Reconciled | None:
+        """The last reconciliation."""
+        ran = t.reconciliations.c
+        query = sa.select(ran.ended_at, ran.calls, ran.figures).order_by(ran.id.desc()).limit(1)
+        row = self.connection.execute(query).one_or_none()
+        if row is None:
+            return None
+        return Reconciled(row.ended_at, json.loads(row.figures)["differences"], row.calls)
 
     def _one(self, query: Select) -> Any:
         return self.connection.execute(query).scalar_one_or_none()

@@ -7,7 +7,7 @@ is as the bulk reading told it. Not here: reading it, and what the ledger makes 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -33,6 +33,82 @@ def differences(
         *_sent(connection, since),
         *_twice(connection, since),
     ]
+
+
+Figure = tuple[str, str, int | None, int, int | None]
+"""What, its currency or none, and what Happy Returns, our books and Linnworks tell of it."""
+
+
+def of_day(connection: sa.Connection, day: date) -> list[Figure]:
+    """One business day three ways: units, and refunds by currency, as each was read to say."""
+    return [_units_of_day(connection, day), *_money_of_day(connection, day)]
+
+
+def _units_of_day(connection: sa.Connection, day: date) -> Figure:
+    """Of the units received that day: those in stock, and those whose RMA row was read back."""
+    arrived, moved, read = t.receipts.c, t.stock_adjustments.c, t.restock_readings.c
+    # By order and SKU: that the search numbers its rows as the booking does is not published.
+    was_read = sa.exists().where(
+        read.order_id == moved.order_id, read.sku == moved.sku, read.actioned_at.is_not(None)
+    )
+    query = (
+        sa.select(
+            sa.func.count(arrived.id),
+            sa.func.count(moved.id),
+            sa.func.coalesce(sa.func.sum(sa.case((was_read, 1), else_=0)), 0),
+        )
+        .select_from(
+            t.receipts.outerjoin(
+                t.stock_adjustments,
+                sa.and_(
+                    moved.unit_key == arrived.unit_key,
+                    moved.kind != "move",
+                    moved.state == "posted",
+                ),
+            )
+        )
+        .where(arrived.business_date == day)
+    )
+    received, posted, told = connection.execute(query).one()
+    return ("units received, and in stock", "", received, posted, int(told))
+
+
+def _money_of_day(connection: sa.Connection, day: date) -> list[Figure]:
+    due, items, seen = t.refunds_due.c, t.return_items.c, t.refund_readings.c
+    announced = (
+        sa.func.coalesce(items.refund_amount_minor, due.goods_minor)
+        + sa.func.coalesce(items.shipping_refund_minor, due.shipping_minor)
+        - due.fee_minor
+    )
+    query = (
+        sa.select(
+            due.tender,
+            due.currency,
+            due.executor,
+            sa.func.sum(announced).label("announced"),
+            sa.func.sum(due.amount_minor).label("ours"),
+        )
+        .join_from(t.refunds_due, t.return_items, items.unit_key == due.unit_key)
+        .where(due.business_date == day, due.tender != "exchange")
+        .group_by(due.tender, due.currency, due.executor)
+        .order_by(due.tender, due.currency, due.executor)
+    )
+    of_day = (due.business_date == day, due.refund_header_id.is_not(None))
+    headers = sa.select(due.refund_header_id).where(*of_day)
+    orders = sa.select(due.order_id).where(*of_day)
+    sent_query = (
+        sa.select(seen.currency, sa.func.sum(seen.amount_minor))
+        .where(seen.order_id.in_(orders), seen.refund_header_id.in_(headers))
+        .where(seen.is_actioned, ~seen.is_deleted)
+        .group_by(seen.currency)
+    )
+    sent = {row[0]: int(row[1]) for row in connection.execute(sent_query)}
+    figures: list[Figure] = []
+    for row in connection.execute(query):
+        what = "store credit" if row.tender == "store_credit" else "refunds"
+        there = sent.get(row.currency, 0) if row.executor == "linnworks" else None
+        figures.append((what, row.currency, int(row.announced), int(row.ours), there))
+    return figures
 
 
 def _batches(

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from returns_pipeline.domain.decisions import Kind
 from returns_pipeline.sandbox import cases
 from returns_pipeline.sandbox.serve import Sandbox
-from returns_pipeline.steps import control, queue
+from returns_pipeline.steps import account, control, queue
 from returns_pipeline.steps.queue import Person
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.engine import connect
@@ -154,6 +154,7 @@ def test_a_transfer_by_hand_makes_the_move_that_a_new_condition_asks_for(
 
     counts = shop.reconcile(later(10))
     shop.sync(later(15))
+    shop.close_open_days(date(2026, 3, 16), later(15))
 
     assert counts["moved_by_hand"] == 1
     assert told(shop) == {}
@@ -280,3 +281,34 @@ def test_a_refund_that_waits_too_long_for_its_day_is_told_until_it_is_paid(
     shop.close_open_days(date(2026, 3, 16), LATER)
 
     assert told(shop) == {}
+
+
+def test_a_day_is_told_three_ways_with_what_reconciling_it_cost(shop_of: MakeShop) -> None:
+    shop = shop_of("received_saleable")
+    (row,) = shop.rows(sa.select(t.refunds_due))
+    shop.close_open_days(date(2026, 3, 16), LATER)
+    counts = shop.reconcile(later(5))
+
+    engine = connect(shop.url)
+    try:
+        settings = shop.settings(later(10))
+        found = account.day_report(
+            engine, row["business_date"], policy=settings.policy, now=later(10)
+        ).figures()
+    finally:
+        engine.dispose()
+
+    told = [
+        (one["what"], one["happy_returns"], one["books"], one["linnworks"], one["agrees"])
+        for one in found["three_ways"]
+    ]
+    amount = row["amount_minor"]
+    assert told == [
+        ("units received, and in stock", 1, 1, 1, True),
+        ("refunds", amount, amount, amount, True),
+    ]
+    assert found["reconciliation"] == {
+        "at": later(5).isoformat(),
+        "differences": 0,
+        "vendor_calls": counts["vendor_calls"],
+    }
