@@ -317,7 +317,8 @@ def _take(unit: Unit, order: _Lines, found: _Found) -> Match:
     if line.is_service or line.is_unlinked:
         what = "a service" if line.is_service else "not linked to a stock item (unlinked)"
         reason = f"the line of order {header.num_id} is {what}"
-        return Orphan(key, "SKU_UNKNOWN", reason, header.order_id)
+        code = "SKU_UNKNOWN" if line.is_service else "SKU_UNLINKED"
+        return Orphan(key, code, reason, header.order_id)
     twin = order.twin(unit, found)
     if twin is not None:
         reason = f"unit {(found.preferred or 0) + 1} of the line is in return {twin} already"

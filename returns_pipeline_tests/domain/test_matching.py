@@ -204,12 +204,18 @@ def test_what_fits_no_line_is_an_orphan(values: dict[str, Any], code: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("values", "word"), [({"is_unlinked": True}, "unlinked"), ({"is_service": True}, "service")]
+    ("values", "word", "code"),
+    [
+        ({"is_unlinked": True}, "unlinked", "SKU_UNLINKED"),
+        ({"is_service": True}, "service", "SKU_UNKNOWN"),
+    ],
 )
-def test_an_unlinked_or_service_line_cannot_come_back(values: dict[str, Any], word: str) -> None:
+def test_an_unlinked_or_service_line_cannot_come_back(
+    values: dict[str, Any], word: str, code: str
+) -> None:
     found = one(unit(), order(line(**values)))
     assert isinstance(found, Orphan)
-    assert found.code == "SKU_UNKNOWN"
+    assert found.code == code
     assert word in found.reason
 
 

@@ -58,10 +58,13 @@ reconciliation = step_assets(
     Told(
         name="reconciliation",
         description=(
-            "What Linnworks says was restocked, compared unit by unit with what was posted. "
-            "Every difference is a task in the exception queue."
+            "Happy Returns, Linnworks and our books, compared by unit and by money: where units "
+            "stand, levels against their change history, returns and refunds nobody here knows, "
+            "totals of batches. Every difference is a task with its amount; vendor calls counts "
+            "what it took."
         ),
         owner=FINANCE,
+        table=t.reconciliations,
         deps=("restocks",),
         kinds=("linnworks", "python"),
     ),
