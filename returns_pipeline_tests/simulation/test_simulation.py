@@ -40,7 +40,6 @@ REACHED = (
     *("left standing at transaction", "left standing at answer", "left standing at write"),
     *("staff change a quantity", "several units in one refund", "bookings read in bulk"),
     *("done, answer lost, found by reading back", "an order line came back whole"),
-    "sending refused (rma_booking)",
 )
 
 

@@ -112,10 +112,10 @@ def _order(number: int) -> Order:
                 sku=f"SKU-{line}",
                 stock_item_id=f"dddddddd-0000-4000-8000-{line:012d}",
                 title="Thing",
-                quantity=6,
+                quantity=3,
                 price_per_unit=Decimal("20.00"),
                 tax_rate=Decimal(20),
-                line_total=Decimal("120.00"),
+                line_total=Decimal("60.00"),
                 unit_cost=Decimal("5.00"),
             )
             for line in (1, 2)
