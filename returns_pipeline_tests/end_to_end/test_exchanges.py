@@ -11,11 +11,15 @@ import pytest
 
 from returns_pipeline.domain.decisions import Kind
 from returns_pipeline.sandbox import cases, catalogue
+from returns_pipeline.sandbox.cases.registry import tell
 from returns_pipeline.sandbox.model import DEFAULT_LOCATION
+from returns_pipeline.sandbox.script import Script
 from returns_pipeline.sandbox.serve import Sandbox
 from returns_pipeline.steps import act, exchange_tasks
+from returns_pipeline.steps.invariants import Scope
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.engine import reading
+from returns_pipeline_tests.end_to_end.ground_truth import differences, live_through
 from returns_pipeline_tests.end_to_end.shop import Shop, policy
 from returns_pipeline_tests.end_to_end.test_decisions import (
     LATER,
@@ -181,3 +185,31 @@ def test_value_that_no_replacement_takes_up_is_finances_task(shop_of: MakeShop) 
 
     assert len(_made(shop)) == 1
     assert "EXCHANGE_CLEARING_AGED" not in codes(shop)
+
+
+TOLD = tuple(name for name in cases.NAMES if "exchange" in name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", ["", BY_RMA])
+def test_every_kind_of_exchange_ends_as_the_cases_say_in_either_way(
+    sqlite_url: str, tmp_path: Path, text: str
+) -> None:
+    script = Script(cases.SEED, STARTS)
+    for name in TOLD:
+        tell(script, name)
+    with Sandbox(script.world(ends=8), now=STARTS) as sandbox:
+        shop = Shop(sandbox, sqlite_url, {"RETURNS_POLICY": policy(tmp_path, text)})
+        live_through(shop, LATER)
+
+        assert [text for name in TOLD for text in differences(shop, LATER, name)] == []
+        goods = [one["lines"] for one in sandbox.linnworks.books()["orders_made"]]
+        free = {sku for [[sku, _, price]] in goods if not float(price)}
+        priced = {(sku, count) for [[sku, count, price]] in goods if float(price)}
+        assert {"TEE-NAVY-M", "TEE-NAVY-S"} <= free
+        assert priced >= {("SOCK-3", 2), ("KIT-TEA", 1), ("TEE-NAVY-M", 1)}
+        with shop.run(LATER) as rt, reading(rt.engine) as connection:
+            found = exchange_tasks.exchange_clearing_is_the_exchanges(
+                Scope(connection, rt.policy, LATER)
+            )
+        assert (found.holds, found.figures["units"] > 0) == (True, True)

@@ -50,6 +50,11 @@ def switches(seed: int) -> dict[str, Any]:
     return {**others, **dict(zip(READINGS, _COMBINATIONS[seed % len(_COMBINATIONS)], strict=True))}
 
 
+def way(seed: int) -> str:
+    """How the merchant of a seed has its replacements ordered."""
+    return ("create_orders", "rma")[seed // 16 % 2]
+
+
 class _Shop(Shop):
     """A shop whose runs go out into the weather."""
 
@@ -120,19 +125,19 @@ class Storms:
         self._databases = databases
         self._folder = folder
         self._elsewhere = elsewhere
-        self._environ = {"RETURNS_POLICY": policy(folder)}
-        self._clean: dict[int, Clean] = {}
+        self._clean: dict[tuple[int, str], Clean] = {}
         self._connect: OneEngine | None = None
 
     def run(self, seed: int) -> Outcome:
         """Live a seed's days and look at what came of them."""
         number = seed % story.WORLDS
-        if number not in self._clean:
+        merchant = (number, way(seed))
+        if merchant not in self._clean:
             with self._shop(seed, number, strength=0) as (shop, journals):
                 self._live(shop, journals)
                 problems = verdict.against_truth(shop, story.ENDS)
                 assert problems == [], (number, problems)
-                self._clean[number] = Clean(
+                self._clean[merchant] = Clean(
                     verdict.vendor_books(shop.sandbox.linnworks.books()),
                     verdict.broken_invariants(shop, story.ENDS),
                 )
@@ -142,7 +147,7 @@ class Storms:
             failed = self._live(shop, journals)
             outcome = Outcome(
                 seed,
-                self._problems(shop, self._clean[number]),
+                self._problems(shop, self._clean[merchant]),
                 shop.weather.log,
                 Counter(r["step"] for r in shop.rows(sa.select(t.attempts.c.step))),
                 tuple(shop.sandbox.linnworks.switches[name] for name in READINGS),
@@ -166,7 +171,8 @@ class Storms:
         ):
             sandbox.linnworks.switches.update(switches(seed))
             weather = Weather(seed, sandbox, self._elsewhere, strength)
-            yield _Shop(weather, url, self._environ), journals
+            said = f'[exchange]\nway = "{way(seed)}"\n'
+            yield _Shop(weather, url, {"RETURNS_POLICY": policy(self._folder, said)}), journals
             connect(url).dispose()
         self._databases.drop(url)
 

@@ -18,13 +18,14 @@ from returns_pipeline.sandbox.cases import (
     matching,
     money,
     people,
+    swapped,
 )
 from returns_pipeline.sandbox.cases.registry import BUILDERS, tell
 from returns_pipeline.sandbox.model import World
 from returns_pipeline.sandbox.script import Script
 
 SEED = 7
-CHAPTERS = (life, dispositions, matching, people, money, exchanges, bad_input)
+CHAPTERS = (life, dispositions, matching, people, money, exchanges, bad_input, swapped)
 
 
 def build(name: str, starts_at: datetime, *, seed: int = SEED) -> World:
