@@ -20,12 +20,12 @@ pytestmark = pytest.mark.slow
 
 
 def _one_of_each(matrix: Matrix, half: int) -> list[Point]:
-    """The last edge of each kind of write, and of half the kinds of commit, on one of the two."""
+    """The last edge of each kind of write, and a quarter of those of commits, on one of the two."""
     kinds = {(p.edge.what, p.edge.moment): p for p in matrix.clean.points()}
     commits = [p for p in kinds.values() if p.edge.moment in {BEFORE_COMMIT, AFTER_COMMIT}]
     writes = [p for p in kinds.values() if p not in commits]
     # Each kind has its sides in turn: before every other one here, after the others there.
-    return writes[half::2] + commits[half * 3 :: 4]
+    return writes[half::2] + commits[half * 5 :: 8]
 
 
 @pytest.mark.parametrize(("database", "half"), [("sqlite", 0), ("postgresql", 1)])
