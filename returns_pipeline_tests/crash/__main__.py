@@ -38,6 +38,8 @@ def _asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m returns_pipeline_tests.crash")
     parser.add_argument("--database", choices=("sqlite", "postgresql"), action="append")
     parser.add_argument("--reduced", action="store_true", help="a handful of returns")
+    ways = ("create_orders", "rma")
+    parser.add_argument("--way", choices=ways, default=ways[0], help="how replacements are made")
     parser.add_argument("--point", type=int, help="this point alone, with what came of it")
     parser.add_argument("--again-at", type=int, default=0, help="its second kill")
     parser.add_argument("--every", type=int, default=1, help="only every so-manieth point")
@@ -62,7 +64,7 @@ def _say(text: str, where: TextIO = sys.stderr) -> None:
 
 def _run(name: str, asked: argparse.Namespace) -> table.Told:
     with tempfile.TemporaryDirectory() as folder, _databases(name, Path(folder)) as databases:
-        matrix = Matrix(databases, Path(folder), reduced=asked.reduced)
+        matrix = Matrix(databases, Path(folder), reduced=asked.reduced, way=asked.way)
         told = table.Told(name, matrix)
         points = _points(matrix, asked)
         for done, outcome in enumerate(matrix.run_all(points, jobs=asked.jobs), 1):

@@ -147,14 +147,22 @@ class Matrix:
         databases: Where they are made.
         folder: For the snapshots.
         reduced: A handful of returns instead of some tens.
+        way: How replacements are ordered.
     """
 
-    def __init__(self, databases: Databases, folder: Path, *, reduced: bool = False) -> None:
+    def __init__(
+        self,
+        databases: Databases,
+        folder: Path,
+        *,
+        reduced: bool = False,
+        way: str = "create_orders",
+    ) -> None:
         """Live the clean day once, a snapshot before each phase."""
         self.databases = databases
         self._folder = folder
         self.world = story.day(reduced=reduced)
-        self._environ = {"RETURNS_POLICY": policy(folder)}
+        self._environ = {"RETURNS_POLICY": policy(folder, f'[exchange]\nway = "{way}"\n')}
         self._rehearse()
         gc.freeze()  # what is here already is shared with every process forked from here on
         outcome, found = in_a_process(self._live_cleanly)

@@ -28,14 +28,16 @@ def _one_of_each(matrix: Matrix, half: int) -> list[Point]:
     return writes[half::2] + commits[half * 5 :: 8]
 
 
-@pytest.mark.parametrize(("database", "half"), [("sqlite", 0), ("postgresql", 1)])
+@pytest.mark.parametrize(
+    ("database", "half", "way"), [("sqlite", 0, "rma"), ("postgresql", 1, "create_orders")]
+)
 def test_a_day_killed_anywhere_ends_as_the_day_that_was_not(
-    database: str, half: int, tmp_path: Path, request: pytest.FixtureRequest
+    database: str, half: int, way: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     made: Databases = SqliteFiles(tmp_path)
     if database == "postgresql":
         made = PostgresDatabases(request.getfixturevalue("postgres_server"))
-    matrix = Matrix(made, tmp_path, reduced=True)
+    matrix = Matrix(made, tmp_path, reduced=True, way=way)
     assert matrix.clean.problems == []
     points = _one_of_each(matrix, half)
 

@@ -48,7 +48,7 @@ GROUPS = {
         "ledger_files",
         "month_end_pack",
     },
-    "control": {"unit_settlement", "exception_queue", "reconciliation"},
+    "control": {"unit_settlement", "exception_queue", "reconciliation", "day_three_ways"},
 }
 WRITERS = {"restocks", "replacements", "refunds_in_flight", "batch_refunds"}
 READERS = {
@@ -132,8 +132,13 @@ def test_an_asset_says_what_it_is_and_whose(name: str) -> None:
 
 def test_the_graph_reads_from_left_to_right() -> None:
     order = list(GROUPS)
-    # The orders to ask Happy Returns about, and orders a return names: known later.
-    back = {("happy_returns_payloads", "orders"), ("orders_by_reference", "return_items")}
+    # The orders to ask Happy Returns about, and orders a return names: known later. The RMA
+    # of a return may make its replacement.
+    back = {
+        ("happy_returns_payloads", "orders"),
+        ("orders_by_reference", "return_items"),
+        ("restocks", "exchange_orders"),
+    }
     wrong = {
         (name, dep.asset_key.to_user_string())
         for name, spec in SPECS.items()
