@@ -290,7 +290,7 @@ def reconcile(
     with answering(as_json):
         found = session.for_work()
         on = session.day_of(day, found) if day else None
-        result = run("reconcile_returns", "reconcile")
+        result = run("reconcile_returns", "reconcile", on.isoformat() if on else None)
         from returns_pipeline.steps import account
 
         with session.opened(found.database_url) as engine:

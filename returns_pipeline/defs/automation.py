@@ -1,6 +1,7 @@
 """When work starts by itself: the policy's schedules, in the merchant's zone, on by default."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import dagster as dg
 
@@ -82,8 +83,12 @@ def close_schedule(
     description="Compares what was posted with what Linnworks says, every night.",
 )
 def reconcile_schedule(context: dg.ScheduleEvaluationContext) -> dg.SkipReason | dg.RunRequest:
-    """One reconciliation, unless one is under way."""
-    return _unless_active(context, reconcile_returns.name)
+    """One reconciliation, with yesterday told three ways, unless one is under way."""
+    found = _unless_active(context, reconcile_returns.name)
+    if isinstance(found, dg.SkipReason):
+        return found
+    yesterday = context.scheduled_execution_time.date() - timedelta(days=1)
+    return dg.RunRequest(run_key=found.run_key, partition_key=yesterday.isoformat())
 
 
 @dg.run_failure_sensor(

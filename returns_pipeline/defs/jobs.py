@@ -30,7 +30,7 @@ SYNC = (
     "exception_queue",
 )
 CLOSE = ("batches", "batch_refunds", "journal_files")
-RECONCILE = ("reconciliation", "unit_settlement", "exception_queue")
+RECONCILE = ("reconciliation", "day_three_ways", "unit_settlement", "exception_queue")
 
 # A poll that was lost is made up for by the next one.
 _NOT_AGAIN = {"dagster/max_retries": "0"}
@@ -60,7 +60,10 @@ close_business_day = dg.define_asset_job(
 reconcile_returns = dg.define_asset_job(
     "reconcile_returns",
     selection=dg.AssetSelection.assets(*RECONCILE),
-    description="Reads Linnworks back and compares; brings the exception queue up to date.",
+    description=(
+        "Reads Linnworks back and compares; tells one business day three ways; brings the "
+        "exception queue up to date."
+    ),
     tags=_NOT_AGAIN,
     executor_def=dg.in_process_executor,
 )

@@ -479,6 +479,21 @@ def test_a_launch_answers_for_the_run_it_made(
     assert run.status is dg.DagsterRunStatus.SUCCESS
 
 
+def test_a_day_is_reconciled_as_its_partition(
+    shop: type[FakeLinnworks], instance: dg.DagsterInstance
+) -> None:
+    done = launch("reconcile_returns", partition_key="2026-03-15", instance=instance)
+
+    assert done.success, done.error
+    key = dg.AssetKey("day_three_ways")
+    assert instance.get_materialized_partitions(key) == {"2026-03-15"}
+    told = instance.get_latest_materialization_event(key)
+    assert told is not None
+    assert told.asset_materialization is not None
+    (units,) = told.asset_materialization.metadata["day/three ways"].value
+    assert units["what"] == "units received, and in stock"
+
+
 # --- finance: currencies, corrections, force ---------------------------------------
 
 
