@@ -199,7 +199,7 @@ def test_an_exception_closes_when_its_cause_is_gone_and_may_open_anew() -> None:
 @pytest.mark.parametrize("status", ["open", "ack", "snoozed"])
 def test_what_a_person_did_stays(status: str) -> None:
     (one,) = opened(told())
-    mine = replace(one, status=status, owner=Owner.FINANCE)
+    mine = replace(one, status=status, owner=Owner.FINANCE, snoozed_until=at(5))
     changed = rules.refresh([mine], [told(amount_minor=500)], now=at(1), policy=policy())
     (kept,) = changed.updated
     assert (kept.status, kept.owner, kept.opened_at) == (status, Owner.FINANCE, T0)

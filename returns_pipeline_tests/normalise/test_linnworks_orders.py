@@ -183,9 +183,11 @@ def test_amounts_have_the_decimals_of_their_currency(
     assert found.order.total_minor == minor
 
 
-def test_a_unit_cost_falls_back_and_zero_is_none() -> None:
+def test_a_unit_cost_falls_back_and_what_is_not_told_is_not_zero() -> None:
     assert line(DespatchStockUnitCost=0).unit_cost_minor == 650
-    assert line(DespatchStockUnitCost=None, UnitCost=0).unit_cost_minor is None
+    assert line(DespatchStockUnitCost=None, UnitCost=0).unit_cost_minor == 0
+    assert line(DespatchStockUnitCost=0, UnitCost=None).unit_cost_minor == 0
+    assert line(DespatchStockUnitCost=None, UnitCost=None).unit_cost_minor is None
 
 
 @pytest.mark.parametrize(
