@@ -63,9 +63,16 @@ def commands() -> dict[str, set[str]]:
 
 def test_the_readme_lists_exactly_the_commands_there_are() -> None:
     rows = re.findall(
-        r"^\| `([a-z -]+?)(?: [A-Z]+)?` \|", README.section("commands").body, re.MULTILINE
+        r"^\| `([a-z -]+(?:\\\|[a-z-]+)*?)(?: [A-Z]+)?` \|",
+        README.section("commands").body,
+        re.MULTILINE,
     )
-    assert sorted(rows) == sorted(commands())
+    listed = []
+    for row in rows:  # `batches list\|confirm` is two of them
+        first, *others = row.split(r"\|")
+        group = first.rpartition(" ")[0]
+        listed += [first, *(f"{group} {other}" for other in others)]
+    assert sorted(listed) == sorted(commands())
 
 
 def typed() -> list[tuple[str, str]]:
