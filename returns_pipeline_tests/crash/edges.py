@@ -70,8 +70,9 @@ class Watch:
         edge = Edge(what, number, moment)
         with self._lock:
             self.edges.append(edge)
-            if edge == self._at or 0 < self._count <= len(self.edges):
-                self.strike(edge, connection)
+            here = edge == self._at or 0 < self._count <= len(self.edges)
+        if here:  # not under the lock: a fault may wait for another lane, which may wait for it
+            self.strike(edge, connection)
 
     def strike(self, edge: Edge, connection: Any) -> None:
         """Die. ``connection``: the driver's own, at a commit."""
