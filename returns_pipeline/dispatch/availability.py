@@ -37,10 +37,10 @@ def look(engine: sa.Engine, linnworks: Linnworks, policy: Policy) -> dict[str, i
         sa.select(wanted.id, wanted.sku, wanted.quantity, wanted.state, wanted.note)
         .where(t.among(wanted.state, t.UNCREATED_EXCHANGE))
         .where(wanted.state.in_(("ready", "intended")))
-        .order_by(wanted.id)
     )
     with reading(engine) as connection:
-        rows = connection.execute(query).all()
+        # In order afterwards: asked for it, SQLite would go through all there ever were.
+        rows = sorted(connection.execute(query).all(), key=lambda row: row.id)
         places = location_index(records.location_names(connection))
     ready = [row for row in rows if row.state == "ready"]
     if not ready:
