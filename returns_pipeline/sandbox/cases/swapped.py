@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from returns_pipeline.sandbox import catalogue
 from returns_pipeline.sandbox.cases.registry import case
 from returns_pipeline.sandbox.model import Order, OrderLine, ReturnUnit
@@ -9,7 +11,7 @@ from returns_pipeline.sandbox.script import RESTOCK, Line, Script
 
 
 def _swapped(
-    s: Script, order: Order, line: OrderLine, wanted: str, *, quantity: int = 1, **more: object
+    s: Script, order: Order, line: OrderLine, wanted: str, *, quantity: int = 1, **more: Any
 ) -> ReturnUnit:
     price = catalogue.PRODUCTS[wanted].price if wanted in catalogue.PRODUCTS else None
     return s.unit(
