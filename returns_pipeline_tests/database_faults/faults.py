@@ -143,10 +143,14 @@ class TableHeld:
 class Failover:
     """The server dies in the middle of it and is started again later."""
 
-    def __init__(self, stop: Callable[[], None], start: Callable[[], None]) -> None:
-        """How it is stopped at once, and started."""
+    def __init__(self, url: str, stop: Callable[[], None], start: Callable[[], None]) -> None:
+        """``url``: the database; how its server is stopped at once, and started."""
         self._stop, self._start = stop, start
         self._is_down = False
+        # In a database copied from another one sequences go back at a crash, up to the first
+        # checkpoint: PostgreSQL takes their next numbers for logged, and they are in the other.
+        with psycopg.connect(**_where(sa.make_url(url)), autocommit=True) as other:
+            other.execute("CHECKPOINT")
 
     def strike(self, connection: Any) -> None:
         """Stop it at once, and notice."""
@@ -208,5 +212,5 @@ def on_postgresql(url: str, stop_and_start: Any = None) -> dict[str, Callable[[]
         ),
     }
     if stop_and_start is not None:
-        found["failover"] = lambda: Failover(*stop_and_start)
+        found["failover"] = lambda: Failover(url, *stop_and_start)
     return found
