@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from returns_pipeline.domain.alerts import Kind
+from returns_pipeline.domain.decisions import Kind as Decided
 from returns_pipeline.domain.exceptions import CATALOGUE, OPEN_STATES
 from returns_pipeline.domain.model import Owner, Severity
 from returns_pipeline.schemas import fields as f
@@ -13,6 +14,7 @@ _STATES = ("ready", "sending", "unknown", "confirmed", "refused", "suspense", "w
 _SETTLED = ("confirmed", "refused", "suspense", "withdrawn")
 _CLOSED = ("resolved", "auto_resolved")
 _REFUNDED = ("", "Item", "Shipping", "Service", "Additional")
+_OUTCOMES = ("carried_out", "refused", "superseded", "ended")
 _ATTEMPT = f.integer("Which attempt, from 1; 0 before the first", 0)
 
 DECLARED = {
@@ -201,5 +203,65 @@ DECLARED = {
         },
         key=("id",),
         rules=(f.present_when("sent_at", "state", "sent"),),
+    ),
+    "decisions": f.Declared(
+        {
+            "id": s.ID,
+            "subject": f.name("What it is about: a unit, an intent, or a task"),
+            "question": f.name("What it answers"),
+            "sequence": f.integer("Which answer to the same question, from 1", 1),
+            "kind": f.word("What was decided", Decided),
+            "arguments": s.OBJECT.means("With which particulars, JSON"),
+            "exception_id": f.integer("The task it was made from").or_null,
+            "actor": f.name("Who decided"),
+            "reason": f.text("Why"),
+            "decided_at": f.instant("When"),
+            "policy_hash": s.POLICY_HASH,
+        },
+        key=("id",),
+    ),
+    "decision_outcomes": f.Declared(
+        {
+            "decision_id": f.integer("The decision"),
+            "outcome": f.word("What became of it", _OUTCOMES),
+            "detail": f.text("In words"),
+            "at": f.instant("When"),
+            "run_id": s.RUN_ID,
+        },
+        key=("decision_id",),
+    ),
+    "exception_actions": f.Declared(
+        {
+            "id": s.ID,
+            "exception_id": f.integer("The task"),
+            "action": f.name("What was done"),
+            "actor": f.name("Who did it"),
+            "at": f.instant("When"),
+            "detail": f.text("In words"),
+            "decision_id": f.integer("The decision it made").or_null,
+        },
+        key=("id",),
+    ),
+    "users": f.Declared(
+        {
+            "name": f.name("Who may sign in"),
+            "roles": s.LIST.means("For which owners they act, JSON"),
+            "password_hash": f.name("The hash of their password"),
+            "is_active": f.flag("Whether they are let in"),
+            "generation": f.integer("Sessions of an earlier one are over", 0),
+            "created_at": f.instant("Since when"),
+        },
+        key=("name",),
+    ),
+    "user_events": f.Declared(
+        {
+            "id": s.ID,
+            "name": f.text("Whose; empty where nobody has the name that was typed"),
+            "event": f.name("What happened"),
+            "address": f.text("From where"),
+            "actor": f.text("Who did it"),
+            "at": f.instant("When"),
+        },
+        key=("id",),
     ),
 }

@@ -201,6 +201,9 @@ def test_only_what_would_let_a_wrong_figure_out_stops_what_comes_after() -> None
         "sealed_bytes_are_unchanged",
         "every_posting_is_in_one_batch",
         "no_line_refunded_above_its_price",
+        "no_more_vat_reversed_than_charged",
+        "every_tender_line_is_its_refund",
+        "reversals_take_back_their_originals",
     }
 
 

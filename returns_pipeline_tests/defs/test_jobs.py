@@ -16,7 +16,7 @@ from returns_pipeline.definitions import defs
 from returns_pipeline.defs import launch as launching
 from returns_pipeline.defs.launch import launch
 from returns_pipeline.defs.recovery import PROCESS_TAG
-from returns_pipeline.steps import act, closing, money
+from returns_pipeline.steps import act, closing, exporting
 from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import tables as t
 from returns_pipeline_tests.defs import seed
@@ -266,7 +266,7 @@ def test_a_day_whose_journal_was_not_written_is_closed_again(
         raise OSError(msg)
 
     with monkeypatch.context() as patched:
-        patched.setattr(money, "journal", full)
+        patched.setattr(exporting, "export_day", full)
         failed = launch("close_business_day", partition_key="2026-03-14", instance=instance)
     assert failed.failed_step == "journal_files"
     with Runtime(settings.load(), run_id="night") as rt:

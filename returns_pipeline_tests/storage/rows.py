@@ -52,6 +52,8 @@ _ROWS: dict[str, dict[str, Any]] = {
     "batch_lines": {"amount_minor": 1999},
     "batches": {"kind": "primary", "state": "sealed"},
     "period_locks": {"period": "2026-03"},
+    "decisions": {"arguments": "{}"},
+    "users": {"roles": "[]"},
     "exchange_orders": {"is_even": True, "unit_price_minor": 0},
     "exceptions": {"code": "ORPHAN_RETURN", "status": "open"},
     "return_items": {"stage": "started"},
@@ -84,11 +86,10 @@ def row(table: str, **values: Any) -> dict[str, Any]:
 def insert(connection: sa.Connection, table: str, **values: Any) -> None:
     """Insert a plausible row, and before it what it refers to."""
     made = row(table, **values)
-    for parent, key in (("orders", "order_id"), ("batches", "batch_id")):
-        child = t.metadata.tables[table]
-        if any(fk.column.table.name == parent for fk in child.foreign_keys):
-            target = t.metadata.tables[parent]
-            found = connection.execute(sa.select(target).where(target.c[key] == made[key])).first()
+    for key in t.metadata.tables[table].foreign_keys:
+        parent, value = key.column.table, made[key.parent.name]
+        if parent.name in {"orders", "batches", "decisions"}:
+            found = connection.execute(sa.select(parent).where(key.column == value)).first()
             if found is None:
-                insert(connection, parent, **{key: made[key]})
+                insert(connection, parent.name, **{key.column.name: value})
     connection.execute(sa.insert(t.metadata.tables[table]).values(**made))
