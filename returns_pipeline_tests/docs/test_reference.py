@@ -124,9 +124,7 @@ def test_every_policy_key_a_page_names_is_in_the_packaged_policy(page: pages.Pag
         here = policy
         for part in table.split("."):
             here = here.get(part, {}) if isinstance(here, dict) else {}
-        known = isinstance(here, dict) and bool(
-            here or table in _EMPTY
-        )
+        known = isinstance(here, dict) and bool(here or table in _EMPTY)
         if not known or (key and key not in here):
             lost.append(f"[{table}] {key}")
     assert lost == []

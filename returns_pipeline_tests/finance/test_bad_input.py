@@ -195,9 +195,7 @@ def test_a_batch_is_reversed_once_and_a_reversal_never(books: Books) -> None:
     close_with(books)
     with books.run(MORNING) as rt:
         made = corrections.reverse(rt, "HRL-20260314-UKGBP-00", reason="a test")
-        with pytest.raises(
-            corrections.CannotReverse, match="reversed by HRL-20260314-UKGBP-R1"
-        ):
+        with pytest.raises(corrections.CannotReverse, match="reversed by HRL-20260314-UKGBP-R1"):
             corrections.reverse(rt, "HRL-20260314-UKGBP-00", reason="again")
         with pytest.raises(corrections.CannotReverse, match="is a reversal itself"):
             corrections.reverse(rt, made.reversal_id, reason="again")
