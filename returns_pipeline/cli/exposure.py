@@ -9,7 +9,13 @@ from returns_pipeline.cli.output import Json, answering, emit, stdout
 
 
 def exposure(as_json: Json = False) -> None:
-    """Replacements that were ordered and whose originals are not back, the oldest first."""
+    """Replacements that were ordered and whose originals are not back, the oldest first.
+
+    \b
+    Examples:
+      returns-pipeline exposure
+      returns-pipeline exposure --json
+    """
     with answering(as_json), session.for_reading() as (found, engine):
         from returns_pipeline.cli import tables
         from returns_pipeline.steps import exchange_tasks

@@ -245,3 +245,9 @@ def message(connection: sa.Connection, **values: Any) -> None:
         "message_key": f"alert-{next(_NUMBERS)}",
     }
     insert(connection, t.alert_messages, **{**row, **values})
+
+
+def exported(connection: sa.Connection) -> None:
+    """A sealed batch whose generic files were written."""
+    made = batch(connection)
+    insert(connection, t.batch_exports, batch_id=made.id, target="generic")

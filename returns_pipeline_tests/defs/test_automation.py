@@ -118,7 +118,8 @@ def test_a_batch_that_is_paid_is_not_closed_again(
     monkeypatch.setenv("RETURNS_NOW", TICK.isoformat())
     with store.begin() as connection:
         seed.batch(connection, date(2026, 3, 9))
-        connection.execute(sa.update(t.batches).values(state="posted"))
+        for state in ("exported", "posted"):
+            connection.execute(sa.update(t.batches).values(state=state))
 
     with _tick(close_schedule, local) as context:
         told = close_schedule.evaluate_tick(context)

@@ -341,6 +341,7 @@ HOLDING = (
     Case("every_source_is_fresh", lambda c: _read(c, minutes=5)),
     Case("every_alert_is_delivered", lambda c: seed.message(c, state="sent", sent_at=seed.T0)),
     Case("every_alert_is_delivered", seed.message),
+    Case("every_batch_has_its_files", seed.exported, figure=("batches", 1)),
 )
 BREAKING = (
     Case("every_return_has_an_order", lambda c: _orphan(c, hours=30), severe=False),
@@ -413,6 +414,7 @@ BREAKING = (
     Case("every_source_is_fresh", lambda c: _read(c, hours=2)),
     Case("every_source_is_fresh", lambda c: None),
     Case("every_alert_is_delivered", lambda c: seed.message(c, error="refused", attempts=2)),
+    Case("every_batch_has_its_files", seed.batch, severe=False, days=(DAY,)),
     Case(
         "every_alert_is_delivered",
         lambda c: seed.message(c, state="given_up", created_at=seed.ago(days=6)),
