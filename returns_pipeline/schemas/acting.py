@@ -214,7 +214,7 @@ DECLARED = {
             "arguments": s.OBJECT.means("With which particulars, JSON"),
             "exception_id": f.integer("The task it was made from").or_null,
             "actor": f.name("Who decided"),
-            "reason": f.text("Why"),
+            "reason": f.text("Why, in their words"),
             "decided_at": f.instant("When"),
             "policy_hash": s.POLICY_HASH,
         },
