@@ -353,7 +353,7 @@ DECLARED = {
             "id": s.ID,
             "period": f.shaped("The month", r"\d{4}-(?:0[1-9]|1[0-2])"),
             "is_locked": f.flag("Whether it is locked from then on"),
-            "reason": f.text("Why"),
+            "reason": f.text("Why, in their words"),
             "changed_by": f.text("Who said so"),
             "changed_at": f.instant("When"),
         },
