@@ -36,6 +36,7 @@ from returns_pipeline.reporting.day import (
     ThreeWay,
 )
 from returns_pipeline.steps import reconciling_money
+from returns_pipeline.steps.batching import SOURCES
 from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.engine import reading
@@ -279,7 +280,6 @@ EXPECTED = frozenset(
         "unmatched",
     ]
 )
-_SOURCES = {"happy_returns.shipments": "Happy Returns", "linnworks.orders": "Linnworks"}
 _CLEARING = ("returned_goods_in_transit", "exchange_clearing", "store_credit_liability")
 _ITEM = (
     t.return_items.c.unit_key,
@@ -371,7 +371,7 @@ class _Day:
     def _read_at(self) -> dict[str, datetime | None]:
         marks = t.watermarks.c
         found = dict(self._pairs(sa.select(marks.name, marks.at)))
-        return {title: found.get(name) for name, title in _SOURCES.items()}
+        return {title: found.get(name) for name, title in sorted(SOURCES.items())}
 
     # --- goods --------------------------------------------------------------------
 

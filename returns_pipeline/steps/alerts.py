@@ -24,6 +24,7 @@ from returns_pipeline.domain.alerts import Kind, Message, Notice
 from returns_pipeline.domain.model import Owner, Severity
 from returns_pipeline.domain.policy import AlertPolicy
 from returns_pipeline.settings import AlertSettings
+from returns_pipeline.steps.batching import SOURCES
 from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
@@ -38,7 +39,6 @@ _LONGEST_PAUSE = timedelta(hours=1)
 _SECONDS_A_RUN = 30.0  # Dagster gives a sensor's tick a minute
 _AT_ONCE = 500
 _DIGESTS = "alerts.digests"
-_SOURCES = ("linnworks.orders", "happy_returns.shipments")
 
 Send = Callable[[str, channels.Envelope], None]
 
@@ -190,17 +190,17 @@ def published(policy: AlertPolicy, path: str) -> str:
     return f"{policy.docs_url}/{path.removeprefix('docs/')}" if policy.docs_url else path
 
 
-def run_link(policy: AlertPolicy, run_id: str) -> str:
-    """Where a run is looked at, as far as is known where Dagster's UI is."""
-    return f"{policy.dagster_url}/runs/{run_id}" if policy.dagster_url else ""
+def run_link(policy: AlertPolicy, run_id: str = "") -> str:
+    """Where a run, or all of them, is looked at, as far as is known where Dagster's UI is."""
+    return f"{policy.dagster_url}/runs/{run_id}".rstrip("/") if policy.dagster_url else ""
 
 
 def _sources(connection: sa.Connection, rt: Runtime, now: datetime) -> list[Notice]:
     marks, told = t.watermarks.c, t.alerts.c
-    query = sa.select(marks.name, marks.at).where(marks.at.is_not(None), marks.name.in_(_SOURCES))
+    query = sa.select(marks.name, marks.at).where(marks.at.is_not(None), marks.name.in_(SOURCES))
     found = []
     for name, at in connection.execute(query):
-        vendor = "Linnworks" if name.startswith("linnworks") else "Happy Returns"
+        vendor = SOURCES[name]
         if at < now - rt.policy.ages.source_stale:
             minutes = int((now - at).total_seconds() // 60)
             found.append(
@@ -214,9 +214,7 @@ def _sources(connection: sa.Connection, rt: Runtime, now: datetime) -> list[Noti
                     "Nothing is restocked or refunded until one does.",
                     remedy="see whether Dagster runs and why its last poll failed",
                     at=now,
-                    link=f"{rt.policy.alerts.dagster_url}/runs"
-                    if rt.policy.alerts.dagster_url
-                    else "",
+                    link=run_link(rt.policy.alerts),
                     runbook=runbook_link(rt.policy.alerts, "SOURCE_STALE"),
                 )
             )
@@ -313,6 +311,11 @@ def addresses(settings: AlertSettings, policy: AlertPolicy, owner: Owner) -> dic
     return {name: address for name in wanted if (address := known[name])}
 
 
+def _mail_address(rt: Runtime, owner: Owner) -> str:
+    """Where an owner's mail goes; empty where no address is set."""
+    return rt.policy.alerts.email_to.get(owner) or rt.settings.alerts.email_to or ""
+
+
 def compose(rt: Runtime) -> list[Message]:
     """Put what may leave now into messages, one an owner, for each of the owner's channels.
 
@@ -407,7 +410,7 @@ def _send(rt: Runtime, row: Row, now: datetime, send: Mapping[str, Send]) -> str
     envelope = channels.Envelope(
         id=f"{row.message_key}-{row.channel}",
         message=rules.compose(notices, in_full=policy.in_full),
-        address=policy.email_to.get(owner) or settings.email_to or "",
+        address=_mail_address(rt, owner),
     )
     why = _tried(send[row.channel], address, envelope)
     values: dict[str, Any] = {"state": "sent", "sent_at": now, "error": ""}
@@ -502,7 +505,7 @@ def trial(rt: Runtime, send: Mapping[str, Send] = channels.CHANNELS) -> dict[str
         message = rules.compose([notice], in_full=1)
         settings, policy = rt.settings.alerts, rt.policy.alerts
         for channel, address in addresses(settings, policy, owner).items():
-            to = policy.email_to.get(owner) or settings.email_to or ""
-            envelope = channels.Envelope(f"{notice.key}-{channel}", message, to)
+            key = f"{notice.key}-{channel}"
+            envelope = channels.Envelope(key, message, _mail_address(rt, owner))
             outcomes[f"{owner} by {channel}"] = _tried(send[channel], address, envelope) or "taken"
     return outcomes

@@ -276,13 +276,20 @@ def move(
     if state not in _ARROWS.get(intent.state, set()):
         msg = f"{intent.intent_key}: no arrow from {intent.state} to {state}"
         raise AssertionError(msg)
-    columns = t.intents.c
     values: dict[str, Any] = {"state": state, "error": error, "lease_until": None}
     if evidence is not None:
         values["evidence"] = dict(evidence)
     if state in {"confirmed", "refused", "suspense", "withdrawn"}:
         values["settled_at"] = now
     values["not_before"] = not_before
+    held = _changed(connection, intent, values)
+    _note(connection, intent, step or state if held else "late", now, run_id, error)
+    return held
+
+
+def _changed(connection: sa.Connection, intent: Intent, values: Mapping[str, Any]) -> bool:
+    """Change an intent's row, if its state and attempt still are as the caller knows them."""
+    columns = t.intents.c
     changed = connection.execute(
         sa.update(t.intents)
         .where(
@@ -292,9 +299,7 @@ def move(
         )
         .values(**values)
     )
-    held = changed.rowcount == 1
-    _note(connection, intent, step or state if held else "late", now, run_id, error)
-    return held
+    return changed.rowcount == 1
 
 
 def _note(
@@ -476,7 +481,6 @@ def settle_by_word(
     if state not in {"ready", "confirmed"} or intent.state not in {*STOPPED, "withdrawn"}:
         msg = f"{intent.intent_key}: no word leads from {intent.state} to {state}"
         raise AssertionError(msg)
-    columns = t.intents.c
     values: dict[str, Any] = {
         "state": state,
         "error": "",
@@ -486,15 +490,7 @@ def settle_by_word(
     }
     if evidence is not None:
         values["evidence"] = dict(evidence)
-    changed = connection.execute(
-        sa.update(t.intents)
-        .where(
-            columns.intent_key == intent.intent_key,
-            columns.state == intent.state,
-            columns.attempt == intent.attempt,
-        )
-        .values(**values)
-    )
-    if changed.rowcount == 1:
+    held = _changed(connection, intent, values)
+    if held:
         _note(connection, intent, step, now, run_id, detail)
-    return changed.rowcount == 1
+    return held

@@ -232,9 +232,9 @@ _BEYOND = (
                 (
                     "            columns.state == intent.state,\n"
                     "            columns.attempt == intent.attempt,\n        )\n"
-                    "        .values(**values)\n    )\n    held = "
+                    "        .values(**values)\n    )\n    return changed"
                 ),
-                "        )\n        .values(**values)\n    )\n    held = ",
+                "        )\n        .values(**values)\n    )\n    return changed",
             ),
         ),
         (_INTENTS + "a_worker_whose_claim_was_taken_over_settles_nothing",),
