@@ -21,7 +21,8 @@ from returns_pipeline.storage.types import Instant
 _ONCE = frozenset(
     {
         *("vendor_locations", "policy_versions", "watermarks", "order_look_ups"),
-        *("batches", "batch_lines", "batch_events", "closed_days", "exceptions"),
+        *("batches", "batch_lines", "batch_events", "batch_exports", "closed_days", "exceptions"),
+        *("period_locks", "users", "user_events"),
     }
 )
 _KEYS = frozenset(
