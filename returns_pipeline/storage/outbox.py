@@ -289,17 +289,20 @@ def move(
 
 def _changed(connection: sa.Connection, intent: Intent, values: Mapping[str, Any]) -> bool:
     """Change an intent's row, if its state and attempt still are as the caller knows them."""
-    columns = t.intents.c
-    changed = connection.execute(
-        sa.update(t.intents)
-        .where(
-            columns.intent_key == intent.intent_key,
-            columns.state == intent.state,
-            columns.attempt == intent.attempt,
-        )
-        .values(**values)
-    )
+    known = {
+        "known_key": intent.intent_key,
+        "known_state": intent.state,
+        "known_attempt": intent.attempt,
+    }
+    changed = connection.execute(_CHANGING, {**values, **known})
     return changed.rowcount == 1
+
+
+_CHANGING = sa.update(t.intents).where(
+    t.intents.c.intent_key == sa.bindparam("known_key"),
+    t.intents.c.state == sa.bindparam("known_state"),
+    t.intents.c.attempt == sa.bindparam("known_attempt"),
+)
 
 
 def _note(
@@ -414,13 +417,18 @@ def counts(connection: sa.Connection, kinds: Collection[str]) -> dict[str, int]:
 
 def corrupt(connection: sa.Connection) -> list[str]:
     """Open intents whose payload is not what was committed: never sent, named instead."""
-    query = sa.select(t.intents.c.intent_key, t.intents.c.payload, t.intents.c.payload_hash)
-    query = query.where(t.intents.c.state.in_(OPEN), _unsettled(t.intents))
     return [
         key
-        for key, payload, digest in connection.execute(query)
+        for key, payload, digest in connection.execute(_open_payloads())
         if not isinstance(payload, dict) or payload_hash(payload) != digest
     ]
+
+
+@functools.cache
+def _open_payloads() -> Select:
+    columns = t.intents.c
+    query = sa.select(columns.intent_key, columns.payload, columns.payload_hash)
+    return query.where(columns.state.in_(OPEN), _unsettled(t.intents))
 
 
 def put_aside(
