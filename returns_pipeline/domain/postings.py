@@ -50,6 +50,16 @@ ROLES = (
 """The ledger's roles; some are told further apart by what follows a dot."""
 
 EXEMPT = "exempt"
+_LOGISTICS = frozenset({"return_logistics_cost", "return_logistics_accrued"})
+_COST = frozenset(
+    {
+        "returned_goods_in_transit",
+        "inventory",
+        "cogs_returns",
+        "returns_writeoff",
+        "in_transit_loss",
+    }
+)
 _TENDERS = frozenset({"refund_clearing", "store_credit_liability", "exchange_clearing"})
 
 
@@ -120,6 +130,17 @@ def account_of(role: str, tax: str, policy: Policy) -> str:
     if tax == EXEMPT:
         keys.insert(0, f"{role}.{EXEMPT}")
     return next((accounts[key] for key in keys if key in accounts), "")
+
+
+def part_of(role: str) -> str:
+    """Which part of its event a line is: ``money``, ``cost`` or ``logistics``.
+
+    Each part balances by itself and is in one currency; they need not be in the same.
+    """
+    root = role.partition(".")[0]
+    if root in _LOGISTICS:
+        return "logistics"
+    return "cost" if root in _COST else "money"
 
 
 # --- rates ------------------------------------------------------------------------

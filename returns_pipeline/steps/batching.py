@@ -371,6 +371,18 @@ def confirm(engine: sa.Engine, batch_id: str, ledger_id: str, *, by: str, now: d
         note(connection, [(batch_id, "confirmed", now, f"{ledger_id}, by {by}")], "")
 
 
+def stands_for(connection: sa.Connection, batch_id: str) -> set[str]:
+    """The batch, and those it was made anew for: the one it replaces, and so on."""
+    columns = t.batches.c
+    found: set[str] = set()
+    this: str | None = batch_id
+    while this:
+        found.add(this)
+        query = sa.select(columns.replaces_id).where(columns.batch_id == this)
+        this = connection.execute(query).scalar()
+    return found
+
+
 def header(connection: sa.Connection, batch_id: str) -> Any:
     """A batch's row.
 

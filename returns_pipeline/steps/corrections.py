@@ -7,6 +7,7 @@ the replacement is made of the same events under the policy in force. Late arriv
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
@@ -23,7 +24,14 @@ from returns_pipeline.domain.consolidation import Batch
 from returns_pipeline.domain.model import Held, Posting
 from returns_pipeline.domain.policy import Policy
 from returns_pipeline.steps import batching, periods
-from returns_pipeline.steps.ledger import IN_TRANSIT, LOST, Ledger, posting_of
+from returns_pipeline.steps.ledger import (
+    IN_TRANSIT,
+    LOST,
+    Ledger,
+    as_entered_before,
+    of_this_batch,
+    posting_of,
+)
 from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
@@ -182,7 +190,7 @@ def _replace(
     for row in connection.execute(query):
         events[row.event_key].append(row)
     suffix = f"~{original.id[-2:]}"
-    anew = _Anew(connection, rt, events)
+    anew = _Anew(connection, rt, original.id, events)
     grouped: dict[tuple[str, str], list[Posting]] = defaultdict(list)
     for key, rows in events.items():
         lines, books = anew.of(key, rows, key + suffix)
@@ -212,17 +220,35 @@ def _replace(
             now=now,
             batch=batch,
         )
+        _require_entered(connection, batch, len(lines))
         made.append(batch.id)
     return made
+
+
+def _require_entered(connection: sa.Connection, batch: Batch, lines: int) -> None:
+    """Refuse a batch some of whose lines are another batch's already."""
+    query = sa.select(sa.func.count()).where(t.postings.c.batch_id == batch.id)
+    entered = connection.execute(query).scalar_one()
+    if entered != lines:
+        msg = (
+            f"{lines - entered} of {lines} lines of {batch.id} stand in another batch already: a "
+            "defect of ours. Nothing was written; call Engineering."
+        )
+        raise CannotReverse(msg)
 
 
 class _Anew:
     """The events of a batch, entered under the policy in force."""
 
     def __init__(
-        self, connection: sa.Connection, rt: Runtime, events: dict[str, list[Any]]
+        self,
+        connection: sa.Connection,
+        rt: Runtime,
+        batch_id: str,
+        events: dict[str, list[Any]],
     ) -> None:
         self.policy = rt.policy
+        self.elsewhere = _elsewhere(connection, batch_id, events)
         roots = {key.partition("~")[0] for key in events}
         self.refunds = _by_key(connection, t.refunds_due, t.refunds_due.c.refund_key, roots)
         moved = t.stock_adjustments
@@ -254,8 +280,15 @@ class _Anew:
         if isinstance(result, Held):
             msg = f"{key} cannot be entered anew: {result.reason}. Nothing was written."
             raise CannotReverse(msg)
+        elsewhere = [row for one in as_entered_before(key) for row in self.elsewhere[one]]
+        result = of_this_batch(result, rows, elsewhere)
         if kind.startswith("back"):
             result = posting_rules.taken_back(result, anew, rows[0].occurred_at)
+        if elsewhere:  # its other part is made anew by itself, and numbered by itself
+            result = [
+                dataclasses.replace(line, posting_key=f"{line.posting_key}:{rows[0].currency}")
+                for line in result
+            ]
         return result, books
 
     def _under_the_rules_of_now(self, row: dict[str, Any]) -> dict[str, Any]:
@@ -265,6 +298,21 @@ class _Anew:
             return row
         rule = self.policy.rules.get(decision.decided.disposition)
         return {**row, "role": rule.role if rule is not None and rule.role else row["role"]}
+
+
+def _elsewhere(
+    connection: sa.Connection, batch_id: str, events: dict[str, list[Any]]
+) -> dict[str, list[Any]]:
+    """By event: its rows that stand outside of the batch, and of those it was made anew for."""
+    own = batching.stands_for(connection, batch_id)
+    entry = t.postings.c
+    query = sa.select(entry.event_key, entry.role, entry.batch_id)
+    units = {rows[0].unit_key for rows in events.values()}
+    found: dict[str, list[Any]] = defaultdict(list)
+    for row in records.in_chunks(connection, query, entry.unit_key, sorted(units)):
+        if row.batch_id not in own:
+            found[row.event_key].append(row)
+    return found
 
 
 def _by_key(

@@ -197,6 +197,30 @@ def _in_transit(connection: sa.Connection, keys: Iterable[str]) -> dict[str, str
     return found
 
 
+def of_this_batch(
+    lines: Sequence[Posting], entered: Sequence[Any], elsewhere: Iterable[Any]
+) -> list[Posting]:
+    """Those of an event's lines that belong where ``entered`` stands.
+
+    A refund of an order abroad has its money in the order's currency and its cost in the
+    merchant's: they stand in two batches, and each is made again by itself.
+
+    Args:
+        lines: All that the event comes to.
+        entered: Its rows in the batch.
+        elsewhere: Its rows that stand outside of it.
+    """
+    mine = {posting_rules.part_of(row.role) for row in entered}
+    others = {posting_rules.part_of(row.role) for row in elsewhere} - mine
+    return [line for line in lines if posting_rules.part_of(line.role) not in others]
+
+
+def as_entered_before(key: str) -> set[str]:
+    """An event's keys, from the first: ``a~again1~00`` was ``a~again1``, and ``a`` before."""
+    parts = key.split("~")
+    return {"~".join(parts[:n]) for n in range(1, len(parts) + 1)}
+
+
 def refund_of(row: Mapping[str, Any]) -> RefundDue:
     """The refund behind its stored row."""
     return RefundDue(

@@ -48,7 +48,9 @@ from returns_pipeline.steps.ledger import (
     IN_TRANSIT,
     LOST,
     adjustment_of,
+    as_entered_before,
     as_posted,
+    of_this_batch,
     posting_of,
     refund_of,
     refunded_before,
@@ -173,12 +175,14 @@ def _made_again(connection: sa.Connection, header: Any) -> tuple[Batch | None, i
     events: dict[str, list[Any]] = defaultdict(list)
     for row in connection.execute(query):
         events[row.event_key].append(row)
+    own = batching.stands_for(connection, header.batch_id)
     evidence = _Evidence(connection, events)
     lines: list[Posting] = []
     problems = []
     for key, rows in events.items():
         try:
-            lines.extend(evidence.lines(key, rows))
+            elsewhere = evidence.elsewhere(key, rows, own)
+            lines.extend(of_this_batch(evidence.lines(key, rows), rows, elsewhere))
         except (_Underivable, ValueError, LookupError) as error:
             problems.append(f"{key}: {error}")
     books = consolidation.Books(header.legal_entity, header.channel_group, header.base_currency)
@@ -281,6 +285,12 @@ class _Evidence:
         if isinstance(result, Held):
             raise _Underivable(f"{result.code}: {result.reason}")
         return result
+
+    def elsewhere(self, key: str, rows: Sequence[Any], own: set[str]) -> list[Any]:
+        """The event's rows that stand in other batches than these."""
+        keys = as_entered_before(key)
+        entered = self.posted[rows[0].unit_key]
+        return [p for p in entered if p.event_key in keys and p.batch_id not in own]
 
     def _policy(self, hash_: str) -> Policy:
         found = self.policies.get(hash_)
