@@ -14,7 +14,7 @@ STAMP := $(VENV)/.installed
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui test quick lint format bench crash-matrix database-faults storms simulate mutants
+.PHONY: help setup demo ui test quick lint format bench crash-matrix database-faults storms simulate mutants month
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -72,6 +72,9 @@ simulate: $(STAMP)  ## thousands of seeded stories of crashes, lost answers and 
 
 mutants: $(STAMP)  ## the code made wrong, one small change at a time: which tests see it (docs/mutants.md)
 	$(BIN)/python -m returns_pipeline_tests.mutants --write docs/mutants.md --jobs $(or $(JOBS),2)
+
+month: $(STAMP)  ## a month of finance closed, corrected, run again, backfilled: every byte (REFUNDS=, DATABASE=)
+	$(BIN)/python -m returns_pipeline_tests.month --refunds $(or $(REFUNDS),30000) --database $(or $(DATABASE),sqlite)
 
 # dlt is only measured against: it has an environment and a lock file of its own.
 bench: $(STAMP) .venv-bench/.installed  ## what it costs, beside dlt and as history grows: a quarter of an hour or more

@@ -55,9 +55,13 @@ def _stamp(at: datetime) -> str:
     return at.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _order(number: int) -> dict[str, Any]:
-    """An order of one or three units; one in thirty is zero-rated, some have postage."""
-    currency = _CURRENCIES[number % 10]
+def currency(number: int) -> str:
+    """The currency of the order with this number."""
+    return _CURRENCIES[number % 10]
+
+
+def order(number: int) -> dict[str, Any]:
+    """An order of one or three units; one in thirty is zero-rated."""
     rate = 0 if number % 30 == 7 else 20
     quantity = 3 if number % 11 == 3 else 1
     gross = round((10 + number % 90 + (number % 100) / 100) * quantity, 2)
@@ -73,8 +77,8 @@ def _order(number: int) -> dict[str, Any]:
             "PostageCost": 4.95,
             "PostageCostExTax": 4.12,
             "PaymentMethod": "PayPal" if number % 5 == 0 else "Shopify Payments",
-            "Currency": currency,
-            "ConversionRate": _RATES[currency],
+            "Currency": currency(number),
+            "ConversionRate": _RATES[currency(number)],
         },
         "Items": [
             {
@@ -90,7 +94,8 @@ def _order(number: int) -> dict[str, Any]:
     }
 
 
-def _unit(number: int, at: datetime) -> dict[str, Any]:
+def unit(number: int, at: datetime) -> dict[str, Any]:
+    """A unit of the order with this number, received at this instant."""
     told = {
         "happyReturnsItemID": f"unit-{number:08d}",
         "happyReturnsReturnID": f"ret-{number:08d}",
@@ -106,7 +111,7 @@ def _unit(number: int, at: datetime) -> dict[str, Any]:
         "updatedAt": _stamp(at),
     }
     if number % 13 == 0:
-        told["returnFee"] = f"3.00 {_CURRENCIES[number % 10]}"
+        told["returnFee"] = f"3.00 {currency(number)}"
     if number % 17 == 0:
         told["shippingRefundAmount"] = "4.95"
     return told
@@ -141,14 +146,12 @@ def make_month(database_url: str, refunds_a_day: int, days: int, phases: Phases)
         with _run(database_url, evening) as rt:
             with phases.phase("read and derive"):
                 raws = [
-                    json.dumps(_unit(n, midnight + (n - numbers.start) * spread)).encode()
+                    json.dumps(unit(n, midnight + (n - numbers.start) * spread)).encode()
                     for n in numbers
                 ]
                 told = capture._unit_payloads(raws, capture.RETURN, rt, evening)
                 orders = [
-                    capture._order_payload(
-                        json.dumps(_order(n)).encode(), capture.ORDER_V2, evening
-                    )
+                    capture._order_payload(json.dumps(order(n)).encode(), capture.ORDER_V2, evening)
                     for n in numbers
                 ]
                 with rt.engine.begin() as connection:

@@ -146,7 +146,7 @@ class Books:
                 moved = t.stock_adjustments.c
                 connection.execute(
                     sa.update(t.stock_adjustments)
-                    .where(moved.state == "ready")
+                    .where(t.among(moved.state, t.UNPOSTED_ADJUSTMENT), moved.state == "ready")
                     .values(state="posted", posted_at=now)
                 )
             return money.postings(rt)
@@ -163,15 +163,21 @@ class Books:
 
     def finish(self, rt: Runtime, now: datetime, *ids: str) -> None:
         """What Linnworks and the export would do for these batches."""
+        self.send(rt, *ids)
+        with rt.engine.begin() as connection:
+            sealed = [one for one in ids if batching.header(connection, one).state == "sealed"]
+            batching.move(connection, sealed, "exported", now=now, run_id=rt.run_id)
+
+    def send(self, rt: Runtime, *ids: str) -> None:
+        """What Linnworks would do: the refunds of these batches are sent."""
         due = t.refunds_due.c
         with rt.engine.begin() as connection:
             connection.execute(
                 sa.update(t.refunds_due)
-                .where(due.state == "batched", due.batch_id.in_(ids))
-                .values(state="actioned", settled_at=now)
+                .where(t.among(due.state, t.UNPAID_REFUND), due.state == "batched")
+                .where(due.batch_id.in_(ids))
+                .values(state="actioned", settled_at=rt.now())
             )
-            sealed = [one for one in ids if batching.header(connection, one).state == "sealed"]
-            batching.move(connection, sealed, "exported", now=now, run_id=rt.run_id)
 
     def rows(self, query: sa.Select[Any]) -> list[Any]:
         engine = connect(self.url)

@@ -19,6 +19,7 @@ CHART = {
     "1001": "Inventory - Sellable",
     "1002": "Inventory - Returns Damaged",
     "1003": "Inventory - Returns Quarantine",
+    "1004": "Inventory - B-Stock",
     "1010": "Returned Goods In Transit",
     "1260": "Refund Clearing - Shopify Payments",
     "1261": "Refund Clearing - PayPal",
@@ -32,6 +33,7 @@ CHART = {
     "5050": "COGS - Returns",
     "5210": "Returns Write-off",
     "8290": "VAT Rounding Difference",
+    "8300": "FX Difference",
     "9998": "Suspense",
 }
 
