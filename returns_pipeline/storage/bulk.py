@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
-from itertools import islice
+from functools import lru_cache
+from itertools import chain, count, islice
 from operator import itemgetter
 from typing import Any, TypeVar
 
@@ -19,6 +20,8 @@ from returns_pipeline.storage.types import Instant, instant_text
 T = TypeVar("T")
 _AT_ONCE = 20_000
 _LINES = 500  # of a COPY, sent at once
+_MANY = 500  # rows; of fewer it is not worth while to look for what they have in common
+_A_STATEMENT = 100  # rows
 
 
 def upsert(
@@ -84,20 +87,57 @@ def _write(
     update: Sequence[str],
 ) -> None:
     quote = connection.dialect.identifier_preparer.quote
-    target, names = quote(table.name), ", ".join(map(quote, columns))
+    target = quote(table.name)
     tail = _on_conflict([quote(name) for name in key], [quote(name) for name in update])
-    types = [table.c[name].type for name in columns]
+    # What all rows have in common is made ready, and given to the database, once.
+    shared = [False, *map(_is_one, values[1:])]
+    order = sorted(range(len(columns)), key=shared.__getitem__)
+    names = ", ".join(quote(columns[place]) for place in order)
+    ready = _printed if connection.dialect.name == "postgresql" else _bound
+    made = [
+        ready(table.c[columns[place]].type, values[place][:1] if shared[place] else values[place])
+        for place in order
+    ]
+    varying = shared.count(False)
+    rows, common = made[:varying], [column[0] for column in made[varying:]]
     if connection.dialect.name != "postgresql":
-        marks = ", ".join("?" for _ in columns)
-        statement = f"INSERT INTO {target} ({names}) VALUES ({marks}){tail}"
-        bound = [_bound(*column) for column in zip(types, values, strict=True)]
-        connection.exec_driver_sql(statement, list(zip(*bound, strict=True)))
-        return
-    printed = [_printed(*column) for column in zip(types, values, strict=True)]
-    if key:
-        _copy_and_merge(connection, target, names, printed, tail)
+        _insert(connection, f"INSERT INTO {target} ({names}) VALUES", rows, common, tail)
+    elif key:
+        _copy_and_merge(connection, target, names, rows, common, tail)
     else:
-        _copy(connection, target, names, printed, about=target)
+        _copy(connection, target, names, rows, common, about=target)
+
+
+def _is_one(values: Sequence[Any]) -> bool:
+    """Whether so many rows have one value that it is worth while to know."""
+    if len(values) < _MANY or values[0] != values[-1]:
+        return False
+    return values.count(values[0]) == len(values)
+
+
+def _insert(
+    connection: sa.Connection, into: str, rows: list[Sequence[Any]], common: list[Any], tail: str
+) -> None:
+    width = len(rows)
+    if len(rows[0]) < _MANY:
+        marks = ", ".join("?" * width)
+        connection.exec_driver_sql(f"{into} ({marks}){tail}", list(zip(*rows, strict=True)))
+        return
+    # Most of SQLite's time goes to beginning a statement and binding its values.
+    values = chain.from_iterable(zip(*rows, strict=True))
+    while part := tuple(islice(values, width * _A_STATEMENT)):
+        marks = _marks(len(common), width, len(part) // width)
+        connection.exec_driver_sql(f"{into} {marks}{tail}", (*common, *part))
+
+
+@lru_cache(maxsize=64)
+def _marks(common: int, varying: int, rows: int) -> str:
+    """Rows of numbered marks: each has its own values and then those that all have."""
+    shared = [f"?{number}" for number in range(1, common + 1)]
+    own = count(common + 1)
+    return ", ".join(
+        f"({', '.join([*(f'?{next(own)}' for _ in range(varying)), *shared])})" for _ in range(rows)
+    )
 
 
 def _on_conflict(key: Sequence[str], update: Sequence[str]) -> str:
@@ -132,9 +172,8 @@ _ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
 def _printed(kind: sa.types.TypeEngine[Any], values: Sequence[Any]) -> Sequence[str]:
     """A column in the text form of COPY: two to ten times as fast as the driver's own rows."""
-    count = len(values)
-    if values.count(None) == count:
-        return [_NULL] * count
+    if values.count(None) == len(values):
+        return [_NULL] * len(values)
     if isinstance(kind, Instant):
         texts = _repeated(_instant_printed, values)
     elif isinstance(kind, sa.JSON):
@@ -183,7 +222,8 @@ def _copy_and_merge(
     connection: sa.Connection,
     target: str,
     names: str,
-    values: list[Sequence[str]],
+    rows: list[Sequence[str]],
+    common: list[str],
     tail: str,
 ) -> None:
     # Dropped at the end, since a transaction may fill the same table twice.
@@ -191,7 +231,7 @@ def _copy_and_merge(
         f"CREATE TEMPORARY TABLE incoming ON COMMIT DROP AS "
         f"SELECT {names} FROM {target} WITH NO DATA"
     )
-    _copy(connection, "incoming", names, values, about=target)
+    _copy(connection, "incoming", names, rows, common, about=target)
     connection.exec_driver_sql(f"INSERT INTO {target} ({names}) SELECT {names} FROM incoming{tail}")
     connection.exec_driver_sql("DROP TABLE incoming")
 
@@ -200,17 +240,19 @@ def _copy(
     connection: sa.Connection,
     into: str,
     names: str,
-    values: list[Sequence[str]],
+    rows: list[Sequence[str]],
+    common: list[str],
     *,
     about: str,
 ) -> None:
     driver: Any = connection.connection.driver_connection
     copying = f"COPY {into} ({names}) FROM STDIN"
     dbapi: Any = connection.dialect.loaded_dbapi
+    end = "".join(f"\t{text}" for text in common) + "\n"
     try:
         with driver.cursor() as cursor, cursor.copy(copying) as copy:
-            for part in chunks(map("\t".join, zip(*values, strict=True)), _LINES):
-                copy.write("\n".join([*part, ""]).encode())
+            for part in chunks(map("\t".join, zip(*rows, strict=True)), _LINES):
+                copy.write(end.join([*part, ""]).encode())
     except dbapi.Error as error:
         error.args = (f"COPY to {about} failed (SQLSTATE {error.sqlstate})",)  # without the value
         raise sa.exc.DBAPIError.instance(copying, None, error, dbapi.Error) from error
