@@ -176,6 +176,77 @@ def confirm(
             emit({"batch": name, "ledger_id": ledger_id.strip()})
 
 
+_Program = Annotated[
+    str,
+    typer.Option(
+        "--target", "-t", metavar="PROGRAM", help="xero, quickbooks, sage50, netsuite or generic."
+    ),
+]
+
+
+@batches.command()
+def reject(
+    batch: _Batch, target: _Program, reason: _Reason, by: _By = None, as_json: Json = False
+) -> None:
+    """Record that the accounting program refused a batch's file, and what it said.
+
+    That is EXPORT_REJECTED until `batches accept` or `batches confirm`.
+
+    \b
+    Examples:
+      returns-pipeline batches reject HRL-20260314-UKGBP-00 --target xero \\
+          --reason "account 4115 is archived"
+    """
+    _answered(batch, target, taken=False, reason=reason.strip(), by=by, as_json=as_json)
+
+
+@batches.command()
+def accept(batch: _Batch, target: _Program, by: _By = None, as_json: Json = False) -> None:
+    """Record that the accounting program has taken a file it had refused.
+
+    \b
+    Examples:
+      returns-pipeline batches accept HRL-20260314-UKGBP-00 --target xero
+    """
+    _answered(batch, target, taken=True, reason="", by=by, as_json=as_json)
+
+
+def _answered(
+    batch: str, target: str, *, taken: bool, reason: str, by: str | None, as_json: bool
+) -> None:
+    with answering(as_json), session.for_reading() as (found, engine):
+        from returns_pipeline.cli.queue import login
+        from returns_pipeline.reporting.exports import TARGETS
+        from returns_pipeline.steps import batching, ledger_answers
+
+        if not taken and not reason:
+            msg = "say what the program said: --reason TEXT"
+            raise Usage(msg)
+        name, program = batch.strip().upper(), target.strip().lower()
+        if program not in TARGETS:
+            raise Usage(f"{target!r} is no program of ours: one of {', '.join(TARGETS)}")
+        try:
+            news = ledger_answers.tell(
+                engine,
+                name,
+                program,
+                taken=taken,
+                reason=reason,
+                by=by or login(),
+                now=found.clock(),
+            )
+        except batching.NotThere as error:
+            raise Usage(str(error)) from None
+        except batching.WrongState as error:
+            raise WorkFailed(str(error), batch=name, target=program) from None
+        word = "taken" if taken else "refused"
+        said = f"{name} was {word} by {TARGETS[program].TITLE}"
+        say(said if news else f"nothing new: {name} is not known as refused there" if taken
+            else f"{said}: known already")  # fmt: skip
+        if as_json:
+            emit({"batch": name, "target": program, "taken": taken, "news": news})
+
+
 @periods.command("list")
 def periods_list(as_json: Json = False) -> None:
     """Which months are locked, and who locked or unlocked what when.

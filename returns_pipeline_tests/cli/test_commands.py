@@ -31,8 +31,10 @@ def test_the_commands_are_those_of_the_interface() -> None:
     assert {" ".join(path) for path in COMMANDS} == {
         "alerts list",
         "alerts test",
+        "batches accept",
         "batches confirm",
         "batches list",
+        "batches reject",
         "close-day",
         "db upgrade",
         "demo",

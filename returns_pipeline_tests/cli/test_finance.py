@@ -70,3 +70,25 @@ def test_months_are_locked_and_unlocked_by_name(command: Command, example: str) 
     assert command("periods", "unlock", "2026-03", "--reason", "withdrawn").code == 0
     assert command("periods", "list", "--json").json()["locked"] == []
     assert command("periods", "lock", "March").code == 2
+
+
+def test_what_the_ledger_said_to_a_file_is_recorded(command: Command, example: str) -> None:
+    refused = ("batches", "reject", BATCH, "--target", "xero", "--reason", "account is archived")
+    none = command(*refused)
+    assert none.code == 1
+    assert "no file of" in none.err
+    assert command("export", BATCH, "--target", "xero").code == 0
+    assert command(*refused, "--by", "maria", "--json").json() == {
+        "batch": BATCH,
+        "target": "xero",
+        "taken": False,
+        "news": True,
+    }
+    assert "known already" in command(*refused).err
+    events = command("batches", "list", "--json").json()["batches"][-1]["events"]
+    assert events[-1]["detail"] == "by Xero manual journals, says maria: account is archived"
+    assert "was taken" in command("batches", "accept", BATCH, "--target", "xero").err
+    assert "nothing new" in command("batches", "accept", BATCH, "--target", "xero").err
+    assert command("batches", "reject", BATCH, "--target", "xero", "--reason", " ").code == 2
+    assert command("batches", "accept", BATCH, "--target", "sap").code == 2
+    assert command("batches", "accept", "HRL-20260314-UKGBP-77", "--target", "xero").code == 2

@@ -16,7 +16,7 @@ from returns_pipeline_tests.end_to_end.shop import Shop, policy
 # What people or the sensors write: no step of the week does.
 BY_PEOPLE = {
     *("decisions", "decision_outcomes", "exception_actions", "users", "user_events"),
-    *("period_locks", "alerts", "alert_messages"),
+    *("period_locks", "ledger_answers", "alerts", "alert_messages"),
 }
 START = datetime(2026, 3, 9, tzinfo=UTC)
 
