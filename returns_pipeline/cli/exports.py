@@ -76,20 +76,22 @@ def export(
         if as_json and result.success:
             emit(document)
         if not as_json:
-            _tell(document)
+            tell_files(document)
+            for target in document["targets"]:
+                if not (target["files"] or target["problems"] or target["left_out"]):
+                    say(f"{target['title']}: no sealed batch of {name}, nothing to write")
         if not result.success:
             raise WorkFailed(result.error or "nothing was written", **document)
 
 
-def _tell(document: dict[str, Any]) -> None:
+def tell_files(document: dict[str, Any]) -> None:
+    """Print each file that was written, and say what does not go to a program."""
     for target in document["targets"]:
         for path in target["files"]:
             stdout.print(path, soft_wrap=True)
         if target["left_out"]:
             listed = ", ".join(target["left_out"])
             say(f"{target['title']}: not for {listed}, whose currency does not go there")
-        if not target["files"] and not target["problems"] and not target["left_out"]:
-            say(f"{target['title']}: no sealed batch of {document['what']}, nothing to write")
 
 
 def month_end(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Annotated, Any
 
 import typer
@@ -86,17 +85,17 @@ def reverse_batch(
 
     The sealed batch stays as it is: a reversal has its lines with the sides
     swapped, a replacement has its events under today's accounts and rules. Both
-    are dated its day, or the first open day where that month is locked. Their
-    journals are written at once, as by closing the day again.
+    are dated its day, or the first open day where that month is locked. The
+    journals of both are written at once, for every program the policy names.
 
     \b
     Examples:
       returns-pipeline reverse-batch HRL-20260314-UKGBP-00 --reason "4100 split by country"
       returns-pipeline reverse-batch HRL-20260314-UKGBP-01 --no-replace --reason "not ours"
     """
-    with answering(as_json):
-        found = session.for_work()
+    with answering(as_json), session.for_reading():
         from returns_pipeline.cli import work
+        from returns_pipeline.cli.exports import tell_files
 
         if not reason.strip():
             msg = "say why: --reason TEXT"
@@ -110,9 +109,13 @@ def reverse_batch(
         say(f"{name} is reversed by {document['reversal']}")
         for made in document["replacements"]:
             say(f"{made} stands for it now")
-        document["day"] = work.close(date.fromisoformat(document["origin_date"]), found)
         if as_json:
             emit(document)
+        else:
+            tell_files(document)
+        for target in document["targets"]:
+            for problem in target["problems"]:
+                say(f"{target['title']}: nothing was written: {problem}")
 
 
 @batches.command("list")

@@ -105,8 +105,8 @@ reverse_batch = dg.define_asset_job(
     "reverse_batch",
     selection=dg.AssetSelection.assets("batch_corrections"),
     description=(
-        "Takes a sealed batch back and makes it anew under the policy of now: say which and why, "
-        "in the launchpad. Close its day afterwards: that writes the journals."
+        "Takes a sealed batch back and makes it anew under the policy of now, with the journals "
+        "of both: say which and why, in the launchpad."
     ),
     tags=_NOT_AGAIN,
     executor_def=dg.in_process_executor,

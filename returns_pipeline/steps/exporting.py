@@ -176,14 +176,19 @@ def export(
 
 
 def export_day(rt: Runtime, day: date, folder: Path) -> tuple[Outcome, ...]:
-    """What closing a day writes: each of its batches in files of its own.
+    """What closing a day writes: each of its batches in files of its own."""
+    with reading(rt.engine) as connection:
+        ids = batching.of_day(connection, day)
+    return export_batches(rt, ids, folder)
+
+
+def export_batches(rt: Runtime, ids: Iterable[str], folder: Path) -> tuple[Outcome, ...]:
+    """Write each batch in files of its own, for every program the policy names.
 
     The generic journal, and what the policy's ``[exports]`` targets name. A batch in a file
     of its own is imported once: a late arrival does not come with what was there before.
     Files written under other names stay as they are: they may have been imported.
     """
-    with reading(rt.engine) as connection:
-        ids = batching.of_day(connection, day)
     targets = ("generic", *rt.policy.exports.targets)
     return tuple(
         outcome

@@ -92,3 +92,27 @@ def test_what_the_ledger_said_to_a_file_is_recorded(command: Command, example: s
     assert command("batches", "reject", BATCH, "--target", "xero", "--reason", " ").code == 2
     assert command("batches", "accept", BATCH, "--target", "sap").code == 2
     assert command("batches", "accept", "HRL-20260314-UKGBP-77", "--target", "xero").code == 2
+
+
+def test_a_reversal_and_its_replacement_have_their_files_at_once(
+    command: Command, example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = tmp_path / "mine.toml"
+    policy.write_text(f'{told.DROP_OFF_PAYS}[exports]\ntargets = ["xero", "sage50"]\n')
+    monkeypatch.setenv("RETURNS_POLICY", str(policy))
+    done = command("reverse-batch", BATCH, "--reason", "a test")
+    assert done.code == 0, done.err
+    made = ("HRL-20260314-UKGBP-R1", "HRL-20260314-UKGBP-01")
+    journals = tmp_path / "journals"
+    for batch_id in made:
+        assert {str(path.relative_to(journals)) for path in journals.rglob(f"{batch_id}*")} == {
+            f"{batch_id}.csv",
+            f"{batch_id}.json",
+            f"xero/{batch_id}.csv",
+            f"sage50/{batch_id}.csv",
+        }
+        assert f"{batch_id}.csv" in done.out
+    found = {one["id"]: one for one in command("batches", "list", "--json").json()["batches"]}
+    assert [found[batch_id]["state"] for batch_id in made] == ["posted", "posted"]
+    # Nothing is left for a close to write.
+    assert command("reverse-batch", made[0], "--reason", "a test").code == 1

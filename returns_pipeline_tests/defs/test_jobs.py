@@ -537,7 +537,11 @@ def test_a_batch_is_reversed_by_a_run_of_its_own(
     again = launch("reverse_batch", config=config, instance=instance)
 
     assert done.success, done.error
-    assert done.documents["batch_corrections"] == {
+    document = done.documents["batch_corrections"]
+    (generic, *_) = document.pop("targets")
+    assert generic["batches"] == ["HRL-20260314-UKGBP-R1"]
+    assert all(Path(path).exists() for path in generic["files"])
+    assert document == {
         "reversed": made.id,
         "reversal": "HRL-20260314-UKGBP-R1",
         "replacements": ["HRL-20260314-UKGBP-01"],

@@ -188,8 +188,7 @@ CORRECTIONS = Told(
     name="batch_corrections",
     description=(
         "Batches that were taken back by a reversal, and what stands for them under the "
-        "policy of now. Started by hand, with the batch and the reason; the next close of the "
-        "day writes their journals."
+        "policy of now, with their journals. Started by hand, with the batch and the reason."
     ),
     owner=FINANCE,
     deps=("batches",),
@@ -344,19 +343,26 @@ _PLOTTED = {
 def batch_corrections(
     context: dg.AssetExecutionContext, config: Correction, pipeline: Pipeline
 ) -> Iterator[dg.MaterializeResult[Any]]:
-    """Take one batch back; by hand, with its reason."""
+    """Take one batch back; by hand, with its reason. Its journals are written at once."""
     with pipeline.step(context, vendors=False) as rt:
         made = corrections.reverse(rt, config.batch, reason=config.reason, replace=config.replace)
+        folder = closing.journal_folder(rt.settings)
+        ids = (made.reversal_id, *made.replacement_ids)
+        outcomes = exporting.export_batches(rt, ids, folder)
+        money.mark_posted(rt, made.origin_date)
         yield dg.MaterializeResult(
             asset_key="batch_corrections",
             metadata={
                 **metadata.counts({"reversed": 1, "replacements": len(made.replacement_ids)}),
+                "folder": dg.MetadataValue.path(str(folder)),
+                **of_outcomes(outcomes),
                 metadata.DOCUMENT: dg.MetadataValue.json(
                     {
                         "reversed": made.reversed_id,
                         "reversal": made.reversal_id,
                         "replacements": list(made.replacement_ids),
                         "origin_date": made.origin_date.isoformat(),
+                        "targets": [outcome.document() for outcome in outcomes],
                     }
                 ),
             },
