@@ -379,6 +379,7 @@ def intend_exchanges(engine: sa.Engine, *, policy: Policy, now: datetime) -> int
             orders.num_id,
             orders.sub_source,
             lines.tax_rate_bp,
+            lines.sku.label("returned_sku"),
         )
         .join_from(t.exchange_orders, t.return_items, items.unit_key == wanted.unit_key)
         .join(t.orders, orders.order_id == wanted.order_id)
@@ -392,6 +393,10 @@ def intend_exchanges(engine: sa.Engine, *, policy: Policy, now: datetime) -> int
     with engine.begin() as connection:
         intents = []
         for row in connection.execute(query).all():
+            rate = None
+            if row.unit_price_minor and row.sku != row.returned_sku:
+                rate = _sold_at(connection, row.sku, row.currency)
+            rate = row.tax_rate_bp if rate is None else rate  # never sold: as what came back
             key = replacements.create_key(row.reference)
             payload = {
                 "order_id": row.order_id,
@@ -405,7 +410,7 @@ def intend_exchanges(engine: sa.Engine, *, policy: Policy, now: datetime) -> int
                 "quantity": row.quantity,
                 "unit_price_minor": row.unit_price_minor,
                 "currency": row.currency,
-                "tax_rate": tax_key(row.tax_rate_bp) if row.unit_price_minor else "0",
+                "tax_rate": tax_key(rate) if row.unit_price_minor else "0",
                 "original_reference": row.original_reference,
                 "original_num_id": row.num_id,
             }
@@ -425,3 +430,16 @@ def intend_exchanges(engine: sa.Engine, *, policy: Policy, now: datetime) -> int
             )
         outbox.enqueue(connection, intents, now=now)
     return len(intents)
+
+
+def _sold_at(connection: sa.Connection, sku: str, currency: str) -> int | None:
+    """At what rate of VAT an article was sold last in a currency, in basis points."""
+    lines, orders = t.order_lines.c, t.orders.c
+    query = (
+        sa.select(lines.tax_rate_bp)
+        .join_from(t.order_lines, t.orders, orders.order_id == lines.order_id)
+        .where(lines.sku == sku, lines.total_minor > 0, orders.currency == currency)
+        .order_by(orders.received_at.desc())
+        .limit(1)
+    )
+    return connection.execute(query).scalar()

@@ -259,6 +259,14 @@ def _touches(header: RefundHeader, rows: set[str], units: set[str]) -> bool:
     return False
 
 
+def _residual(due: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Of an exchange only what its replacement leaves is paid, and as goods."""
+    if due["tender"] != "exchange":
+        return due
+    residual = due["amount_minor"] - due["new_value_minor"]
+    return {**due, "goods_minor": residual, "shipping_minor": 0, "fee_minor": 0}
+
+
 def money_lines(refunds: Iterable[Mapping[str, Any]], *, reference: str) -> list[dict[str, Any]]:
     """The refund lines of some units of one order.
 
@@ -270,7 +278,7 @@ def money_lines(refunds: Iterable[Mapping[str, Any]], *, reference: str) -> list
         reference: Ours; every line bears it, so that it is recognised.
     """
     lines: list[dict[str, Any]] = []
-    for due in refunds:
+    for due in map(_residual, refunds):
         from_goods = min(due["fee_minor"], due["goods_minor"])
         goods = due["goods_minor"] - from_goods
         shipping = due["shipping_minor"] - (due["fee_minor"] - from_goods)

@@ -203,6 +203,7 @@ _SETTLES: Mapping[str, tuple[Kind, ...]] = {
     "RECEIVED_NOT_REFUNDED": (Kind.REFUND, Kind.NO_REFUND),
     "RETURN_EXPIRED_AFTER_REFUND": (Kind.WRITE_OFF,),
     "SHIPMENT_SHORT": (Kind.WRITE_OFF,),
+    "RETURN_NOT_CONSERVED": (Kind.WRITE_OFF,),
     "REFUND_DOUBLE_SUSPECTED": (Kind.HAPPENED, Kind.SEND_AGAIN),
     "REFUND_OVER_CEILING": (Kind.REFUND, Kind.NO_REFUND),
     "REFUND_AMOUNT_MISMATCH": (Kind.REFUND, Kind.NO_REFUND),
@@ -465,16 +466,13 @@ def no_refund(unit: Unit, policy: Policy, *, has_refund: bool) -> dict[str, Any]
     return {}
 
 
-def exchange_to_refund(
-    unit: Unit, policy: Policy, *, order_state: str, has_credit: bool
-) -> dict[str, Any]:
+def exchange_to_refund(unit: Unit, policy: Policy, *, order_state: str) -> dict[str, Any]:
     """The arguments of ``exchange_to_refund``, checked.
 
     Args:
         unit: The returned unit.
         policy: For the executor.
         order_state: Of its replacement's order; empty: there is none.
-        has_credit: Whether its value stands in the ledger on exchange clearing.
 
     Raises:
         NotAllowed: When it is no exchange, or is replaced already, perhaps.
@@ -487,12 +485,6 @@ def exchange_to_refund(
         msg = (
             f"the replacement of {unit.unit_key} is {order_state}: its order may be there. Settle "
             "that first"
-        )
-        raise NotAllowed(msg)
-    if has_credit:
-        msg = (
-            f"the value of {unit.unit_key} stands on exchange clearing already: cancel the "
-            "exchange at its source, and have Finance match it there"
         )
         raise NotAllowed(msg)
     return {}

@@ -329,7 +329,57 @@ def _tender_role(refund: RefundDue) -> str:
         return "store_credit_liability"
     if refund.tender is RefundType.EXCHANGE:
         return "exchange_clearing"
+    return _money_role(refund)
+
+
+def _money_role(refund: RefundDue) -> str:
     return f"refund_clearing.{refund.gateway}" if refund.gateway else "refund_clearing"
+
+
+def settlement_postings(
+    refund: RefundDue,
+    new_value_minor: int,
+    at: datetime,
+    policy: Policy,
+    *,
+    key: str,
+    then: Rates | None = None,
+    now: Rates | None = None,
+) -> list[Posting] | Held:
+    """The lines by which an exchange's return leg comes to what was ordered for it.
+
+    What the new order is worth stays on exchange clearing, for its sale to take up. More
+    than that goes back to the shopper (a residual refund); less comes from them (an extra
+    payment). The sale, with its own VAT, is the new order's and not entered here.
+
+    Args:
+        refund: The return leg, which credited exchange clearing.
+        new_value_minor: What was ordered, gross; 0: nothing is, the unit is refunded.
+        at: When the legs met.
+        policy: For the accounts.
+        key: Of the event.
+        then: The rates the return leg was entered at, of an order in another currency.
+        now: The rates when the legs met.
+    """
+    entry = _Entry(key, refund.unit_key, refund.currency, at, policy)
+    left = refund.amount_minor - new_value_minor
+    on_clearing, of_money = (DEBIT, CREDIT) if left > 0 else (CREDIT, DEBIT)
+    cleared = paid = None
+    if then is not None and now is not None:
+        into = policy.merchant.currency
+
+        def base(minor: int, rate: Fraction) -> int:
+            return half_up(converted(minor, refund.currency, rate, into))
+
+        cleared = paid = base(abs(left), now.paid)
+        if left > 0:  # at what it was entered: clearing comes to nothing in either currency
+            cleared = base(refund.amount_minor, then.paid) - base(new_value_minor, then.paid)
+    entry.add("exchange_clearing", on_clearing, abs(left), base=cleared)
+    entry.add(_money_role(refund), of_money, abs(left), base=paid)
+    if cleared is not None and paid is not None and cleared != paid:
+        side = CREDIT if cleared > paid else DEBIT
+        entry.add("fx_difference", side, 0, base=abs(cleared - paid))
+    return entry.done()
 
 
 def stock_postings(

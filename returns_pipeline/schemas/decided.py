@@ -24,6 +24,13 @@ def _within(part: str, whole: str) -> f.Rule:
     return f.Rule(f"{part} is within {whole}", lambda frame: frame[part] <= frame[whole])
 
 
+def _leaves_money(frame: Any) -> Any:
+    """Exchanges for something cheaper, or turned into a refund: the rest is paid."""
+    return (frame["tender"] == "exchange") & (
+        frame["new_value_minor"] < frame["amount_minor"]
+    ).fillna(value=False)
+
+
 _NOT_NOTHING = f.Rule(
     "an amount of nothing is money in the merchant's currency",
     lambda frame: (frame["amount_minor"] > 0) | (frame["base_minor"].fillna(0) > 0),
@@ -190,6 +197,9 @@ DECLARED = {
             "policy_hash": s.POLICY_HASH,
             "created_at": s.CREATED_AT,
             "attempt": f.integer("How often it was refused and put back", 0),
+            "new_value_minor": f.minor("What was ordered for an exchanged unit", 0).or_null,
+            "cleared_at": f.instant("When its two legs met on exchange clearing").or_null,
+            "cleared_on": f.day("The business date of that").or_null,
         },
         key=("refund_key",),
         rules=(
@@ -204,8 +214,11 @@ DECLARED = {
             _within("shipping_vat_minor", "shipping_minor"),
             _within("fee_vat_minor", "fee_minor"),
             f.Rule(
-                "only a refund in money has one who pays it",
-                lambda frame: (frame["executor"] == "ledger") == (frame["tender"] != "refund"),
+                "only a refund in money, or what an exchange leaves, has one who pays it",
+                lambda frame: (
+                    (frame["executor"] == "ledger")
+                    == ((frame["tender"] != "refund") & ~_leaves_money(frame))
+                ),
             ),
             f.needed_when("batch_id", "state", "batched", "actioned", "recorded"),
             f.present_when("settled_at", "state", "actioned", "recorded", "refused"),

@@ -309,7 +309,11 @@ def _withdraw_moves(
 
 
 def no_replacement(connection: sa.Connection, units: Collection[str]) -> None:
-    """Drop the replacements of units that are refunded instead; none of them was begun."""
+    """Drop the replacements of units that are refunded instead; none of them was begun.
+
+    What stands on exchange clearing already stays there: it is taken out again by an entry
+    of its own (``settlements``).
+    """
     wanted, due = t.exchange_orders.c, t.refunds_due.c
     for part in records.chunks(sorted(units), 500):
         dropped = sa.delete(t.exchange_orders).where(
@@ -402,7 +406,9 @@ def _paid_or_not(connection: sa.Connection, waiting: Collection[Decision]) -> di
     due = t.refunds_due.c
     paying = {Kind.REFUND, Kind.EXCHANGE_TO_REFUND}
     units = {one.subject for one in waiting if one.kind in paying}
-    query = sa.select(due.unit_key).where(due.tender != "exchange")
+    query = sa.select(due.unit_key).where(
+        sa.or_(due.tender != "exchange", due.new_value_minor == 0)
+    )
     paid = {row[0] for row in records.in_chunks(connection, query, due.unit_key, units)}
     return {one.id: "its refund is due" for one in waiting if one.subject in paid}
 

@@ -773,7 +773,11 @@ def settle_units(rt: Runtime) -> dict[str, int]:
             if decision is not None and decision.decided.source_code != unit.disposition_code:
                 stock_done = False
             stock_done = stock_done or key in by_hand
-            paid = any(row["state"] in {"actioned", "recorded"} for row in refunds[key])
+            paid = any(
+                row["state"] in {"actioned", "recorded"}
+                and (row["tender"] != "exchange" or row["cleared_at"] is not None)
+                for row in refunds[key]
+            )
             replaced = any(row["state"] == "created" for row in orders[key])
             kind = "refund" if key in refunded else unit.refund_type
             money_done = paid or kind == "none" or key in unpaid

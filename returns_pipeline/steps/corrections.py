@@ -29,6 +29,7 @@ from returns_pipeline.steps.ledger import (
     LOST,
     Ledger,
     as_entered_before,
+    is_settlement,
     of_this_batch,
     posting_of,
 )
@@ -263,12 +264,13 @@ class _Anew:
         if root in self.refunds:
             row = self.refunds[root]
             paid_by = self.ledger.orders[row["order_id"]].payment_method
-            result, books = self.ledger.refund(
-                {**row, "gateway": refund_rules.gateway(paid_by, self.policy)},
-                at=rows[0].occurred_at,
-                key=anew,
-                received=not any(row.role == IN_TRANSIT for row in rows),
-            )
+            row = {**row, "gateway": refund_rules.gateway(paid_by, self.policy)}
+            at = rows[0].occurred_at
+            if is_settlement(row, key):
+                result, books = self.ledger.settlement(row, at=at, key=anew)
+            else:
+                received = not any(row.role == IN_TRANSIT for row in rows)
+                result, books = self.ledger.refund(row, at=at, key=anew, received=received)
         elif root in self.moved:
             result, books = self.ledger.movement(
                 self._under_the_rules_of_now(self.moved[root]),

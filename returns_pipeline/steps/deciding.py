@@ -216,17 +216,10 @@ def _refund(
 
 
 def _exchange_to_refund(connection: sa.Connection, unit: Unit, policy: Policy) -> dict[str, Any]:
-    wanted, due = t.exchange_orders.c, t.refunds_due.c
+    wanted = t.exchange_orders.c
     state = sa.select(wanted.state).where(wanted.unit_key == unit.unit_key)
-    credit = sa.select(due.id).where(
-        due.unit_key == unit.unit_key, sa.or_(due.is_ledgered, due.state != "due")
-    )
-    return rules.exchange_to_refund(
-        unit,
-        policy,
-        order_state=connection.execute(state).scalar() or "",
-        has_credit=connection.execute(credit).first() is not None,
-    )
+    found = connection.execute(state).scalar() or ""
+    return rules.exchange_to_refund(unit, policy, order_state=found)
 
 
 def _amount(text: str, currency: str) -> int:

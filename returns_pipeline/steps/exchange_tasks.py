@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -140,7 +141,7 @@ def clearing_aged(connection: sa.Connection, rt: Runtime, now: datetime) -> Rais
         .join_from(t.return_items, t.refunds_due, due.unit_key == items.unit_key)
         .outerjoin(t.exchange_orders, wanted.unit_key == items.unit_key)
         .where(items.is_open, due.tender == "exchange", due.is_ledgered, due.state != "refused")
-        .where(sa.or_(wanted.state.is_(None), wanted.state != "created"))
+        .where(due.cleared_at.is_(None))
         .where(due.effective_at <= now - rt.policy.exchange.clearing_open)
         .order_by(due.effective_at, due.id)
     )
@@ -165,36 +166,64 @@ PREDICATES = (released_early, clearing_aged)
 def exchange_clearing_is_the_exchanges(scope: Scope) -> Finding:
     """Units whose balance on exchange clearing is not what their exchange is worth.
 
-    Asked of every unit with a line there in the batches of the days, or of the newest.
+    Until its legs have met that is what was given back for the unit; from then on what was
+    ordered for it, which the sale of the new order takes up; nothing where it was refunded.
+    Asked of every unit with a line there in the batches of the days, or of the newest, and of
+    every unit those batches should have such a line of.
     """
-    entered = t.postings.c
-    query = sa.select(entered.unit_key).where(entered.role == "exchange_clearing").distinct()
+    entered, due = t.postings.c, t.refunds_due.c
     ids = batch_ids(scope)
+    lines = sa.select(entered.unit_key).where(entered.role == "exchange_clearing").distinct()
+    owed = sa.select(due.unit_key).where(due.tender == "exchange")
     units = {
-        row.unit_key for row in records.in_chunks(scope.connection, query, entered.batch_id, ids)
+        row.unit_key
+        for query, of_batch in ((lines, entered.batch_id), (owed, due.batch_id))
+        for row in records.in_chunks(scope.connection, query, of_batch, ids)
     }
-    balances, worth = _balances(scope, units), _worth(scope, units)
-    rows = []
-    for unit, currency in sorted({*balances, *worth}):
-        held, owed = balances[unit, currency], worth[unit, currency]
-        if held != owed:
-            rows.append({"unit": unit, "currency": currency, "clearing": held, "exchange": owed})
-    totals: Counter[str] = Counter()
-    for (_, currency), minor in balances.items():
-        totals[currency] += minor
-    told = ", ".join(f"{format_minor(n, code)} {code}" for code, n in sorted(totals.items()))
+    balances = _balances(scope, units)
+    rows, known = [], set()
+    kinds: dict[str, Counter[str]] = {"open": Counter(), "for the sale": Counter()}
+    for leg in _legs(scope, units):
+        known.add((leg.unit_key, leg.currency))
+        has_met = leg.cleared_at is not None and leg.is_ledgered
+        worth = leg.new_value_minor if has_met else leg.amount_minor
+        kinds["for the sale" if has_met else "open"][leg.currency] += worth
+        held = balances[leg.unit_key, leg.currency]
+        if held != worth:
+            rows.append(_apart(leg.unit_key, leg.currency, held, worth))
+    for unit, currency in sorted(set(balances) - known):
+        if balances[unit, currency]:
+            rows.append(_apart(unit, currency, balances[unit, currency], 0))
+    told = "; ".join(
+        f"{kind} {format_minor(minor, code)} {code}"
+        for kind, of in kinds.items()
+        for code, minor in sorted(of.items())
+        if minor
+    )
     return finding(
         rows,
         f"exchange clearing holds what its exchanges are worth ({told or 'nothing'})",
         "units on exchange clearing are not worth what it holds of them (minor units)",
-        figures={"units": len(units), **{f"minor_{code}": n for code, n in totals.items()}},
+        figures={
+            "units": len(units),
+            **{
+                f"{kind.replace(' ', '_')}_minor_{code}": minor
+                for kind, of in kinds.items()
+                for code, minor in of.items()
+            },
+        },
     )
 
 
+def _apart(unit: str, currency: str, held: int, worth: int) -> dict[str, Any]:
+    return {"unit": unit, "currency": currency, "clearing": held, "exchange": worth}
+
+
 def _balances(scope: Scope, units: set[str]) -> Counter[tuple[str, str]]:
+    """What is entered, sealed or to be sealed: a batch and the next may each hold a leg."""
     entered = t.postings.c
     query = sa.select(entered.unit_key, entered.currency, entered.side, entered.amount_minor).where(
-        entered.role == "exchange_clearing", entered.batch_id.is_not(None)
+        entered.role == "exchange_clearing"
     )
     found: Counter[tuple[str, str]] = Counter()
     for row in records.in_chunks(scope.connection, query, entered.unit_key, units):
@@ -203,12 +232,16 @@ def _balances(scope: Scope, units: set[str]) -> Counter[tuple[str, str]]:
     return found
 
 
-def _worth(scope: Scope, units: set[str]) -> Counter[tuple[str, str]]:
+def _legs(scope: Scope, units: set[str]) -> list[Any]:
+    """The return legs of exchanges: what was given back, and what was ordered for it."""
     due = t.refunds_due.c
-    query = sa.select(due.unit_key, due.currency, due.amount_minor).where(
-        due.tender == "exchange", due.state != "refused"
-    )
-    found: Counter[tuple[str, str]] = Counter()
-    for row in records.in_chunks(scope.connection, query, due.unit_key, units):
-        found[row.unit_key, row.currency] += row.amount_minor
-    return found
+    query = sa.select(
+        due.unit_key,
+        due.currency,
+        due.amount_minor,
+        due.new_value_minor,
+        due.cleared_at,
+        due.is_ledgered,
+    ).where(due.tender == "exchange")
+    found = records.in_chunks(scope.connection, query, due.unit_key, units)
+    return sorted(found, key=lambda leg: leg.unit_key)

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from returns_pipeline.domain.postings import OTHER_SIDE
 from returns_pipeline.steps import verification
 from returns_pipeline.steps.invariants import Finding, Scope, batch_ids, finding
-from returns_pipeline.steps.ledger import IN_TRANSIT
+from returns_pipeline.steps.ledger import IN_TRANSIT, is_settlement
 from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
 
@@ -74,7 +74,7 @@ def every_tender_line_is_its_refund(scope: Scope) -> Finding:
         row.refund_key: row
         for row in records.in_chunks(
             scope.connection,
-            sa.select(due.refund_key, due.amount_minor, due.tender),
+            sa.select(due.refund_key, due.amount_minor, due.tender, due.new_value_minor),
             due.refund_key,
             sorted({line.event_key.partition("~")[0] for line in lines if line.event_key}),
         )
@@ -84,15 +84,15 @@ def every_tender_line_is_its_refund(scope: Scope) -> Finding:
         refund = owed.get(line.event_key.partition("~")[0])
         if not line.event_key.partition("~")[0]:
             continue  # entered before events were noted
-        tender = _TENDERS[line.role.partition(".")[0]]
-        if refund is None or refund.amount_minor != line.amount_minor or refund.tender != tender:
+        owes = _owed_by(refund, line) if refund is not None else None
+        if owes != line.amount_minor:
             rows.append(
                 {
                     "batch": line.batch_id,
                     "unit": line.unit_key,
                     "role": line.role,
                     "sealed": line.amount_minor,
-                    "owed": refund.amount_minor if refund is not None else "nothing",
+                    "owed": "nothing" if owes is None else owes,
                 }
             )
     return finding(
@@ -101,6 +101,16 @@ def every_tender_line_is_its_refund(scope: Scope) -> Finding:
         "lines of the books are not what their units are owed (minor units)",
         figures={"lines": len(lines)},
     )
+
+
+def _owed_by(refund: Any, line: Any) -> int | None:
+    """What a line of clearing must be; ``None``: there must be none."""
+    tender = _TENDERS[line.role.partition(".")[0]]
+    if is_settlement({"tender": refund.tender}, line.event_key):
+        # Both sides of a meeting are the difference of its legs.
+        both = {"exchange", "refund"}
+        return abs(refund.amount_minor - refund.new_value_minor) if tender in both else None
+    return int(refund.amount_minor) if refund.tender == tender else None
 
 
 def goods_in_transit_are_owed_to_us(scope: Scope) -> Finding:
@@ -219,7 +229,7 @@ def refunds_sent_are_those_of_the_batches(scope: Scope) -> Finding:
     """Refunds in Linnworks, ours by their header, of another amount than the batches say."""
     due, seen = t.refunds_due.c, t.refund_readings.c
     told = (
-        sa.select(due.refund_header_id, sa.func.sum(due.amount_minor).label("owed"))
+        sa.select(due.refund_header_id, sa.func.sum(t.to_pay()).label("owed"))
         .where(due.batch_id.in_(batch_ids(scope)), due.state == "actioned")
         .where(due.refund_header_id.is_not(None))
         .group_by(due.refund_header_id)
@@ -248,22 +258,36 @@ def refunds_sent_are_those_of_the_batches(scope: Scope) -> Finding:
 def yesterday_is_sealed(scope: Scope) -> Finding:
     """Business days that ended and were not closed by the policy's ``sealed_by``.
 
-    Of a merchant who never closed a day nothing is asked.
+    Those after the last one that was closed, and those left out before it that have something
+    to be sealed. Of a merchant who never closed a day nothing is asked.
     """
     zone = ZoneInfo(scope.policy.merchant.time_zone)
     local = scope.now.astimezone(zone)
     last_due = local.date() - timedelta(
         days=1 if local.time() >= scope.policy.finance.sealed_by else 2
     )
-    closed = scope.connection.execute(
-        sa.select(sa.func.max(t.closed_days.c.business_date))
-    ).scalar_one()
-    if closed is None or closed >= last_due:
+    columns, entry = t.closed_days.c, t.postings.c
+    closed = scope.connection.execute(sa.select(sa.func.max(columns.business_date))).scalar_one()
+    if closed is None:
         return finding([], "every day that is over is sealed", "")
-    late = (last_due - closed).days
+    left_out = scope.connection.execute(
+        sa.select(entry.business_date)
+        .distinct()
+        .where(
+            entry.batch_id.is_(None),
+            entry.business_date < min(closed, last_due),
+            ~sa.exists().where(columns.business_date == entry.business_date),
+        )
+        .order_by(entry.business_date)
+    ).scalars()
+    rows: list[dict[str, Any]] = [{"left out": day, "last sealed": closed} for day in left_out]
+    behind = max(0, (last_due - closed).days)
+    told = f"{', '.join(str(row['left out']) for row in rows)} was left out; " if rows else ""
+    if behind:
+        rows.append({"last sealed": closed, "should be": last_due, "days": behind})
     return finding(
-        [{"last sealed": closed, "should be": last_due, "days": late}],
-        "",
-        f"close is late: {closed} is the last sealed day, {last_due} should be by now",
-        figures={"days": late},
+        rows,
+        "every day that is over is sealed",
+        f"close is late: {told}{closed} is the last sealed day, {last_due} should be by now",
+        figures={"days": behind + len(rows) - bool(behind)},
     )

@@ -35,6 +35,7 @@ from returns_pipeline.storage import tables as t
 
 IN_TRANSIT = "returned_goods_in_transit"
 LOST = "in_transit_loss"
+SETTLED = "settled"
 Result = tuple[list[Posting] | Held, str]
 """An event's lines, or why it waits; and the unit of the books it is in."""
 
@@ -92,6 +93,30 @@ class Ledger:
         )
         if not isinstance(lines, Held) and any(line.role == IN_TRANSIT for line in lines):
             self.transit[refund.unit_key] = IN_TRANSIT
+        return lines, books
+
+    def settlement(self, row: Mapping[str, Any], *, at: datetime, key: str) -> Result:
+        """The lines by which an exchange's return leg comes to what was ordered for it.
+
+        Args:
+            row: Of ``refunds_due``, with its ``new_value_minor``.
+            at: When the legs met.
+            key: Of the event.
+        """
+        leg = refund_of(row)
+        then, books = self._goods(row, leg.effective_at)
+        now, _ = self._goods(row, at)
+        if isinstance(then, Held) or isinstance(now, Held):
+            return (then if isinstance(then, Held) else now), books  # type: ignore[return-value]
+        lines = posting_rules.settlement_postings(
+            leg,
+            row["new_value_minor"],
+            at,
+            self.rt.policy,
+            key=key,
+            then=then.rates,
+            now=now.rates,
+        )
         return lines, books
 
     def movement(self, row: Mapping[str, Any], *, source: str = "", key: str = "") -> Result:
@@ -219,6 +244,20 @@ def as_entered_before(key: str) -> set[str]:
     """An event's keys, from the first: ``a~again1~00`` was ``a~again1``, and ``a`` before."""
     parts = key.split("~")
     return {"~".join(parts[:n]) for n in range(1, len(parts) + 1)}
+
+
+def settled_event(refund_key: str) -> str:
+    """The event by which the legs of an exchange meet, of its return leg's key."""
+    return f"{refund_key}~{SETTLED}"
+
+
+def is_settlement(row: Mapping[str, Any], event: str) -> bool:
+    """Whether an event of a refund is the meeting of an exchange's legs, or its taking back.
+
+    The return leg itself is paid to nobody, so nobody can refuse it.
+    """
+    more = event.partition("~")[2]
+    return row["tender"] == "exchange" and more.startswith((SETTLED, "again", "back"))
 
 
 def refund_of(row: Mapping[str, Any]) -> RefundDue:

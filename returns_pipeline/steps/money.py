@@ -8,7 +8,7 @@ comes late joins an adjustment batch.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -25,8 +25,8 @@ from returns_pipeline.domain.model import (
     RefundType,
 )
 from returns_pipeline.settings import SettingsError
-from returns_pipeline.steps import batching, periods
-from returns_pipeline.steps.ledger import IN_TRANSIT, Ledger, posting_of
+from returns_pipeline.steps import batching, periods, settlements
+from returns_pipeline.steps.ledger import IN_TRANSIT, SETTLED, Ledger, posting_of, settled_event
 from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import decisions as said
 from returns_pipeline.storage import records
@@ -69,6 +69,11 @@ class _Entered:
         if not result and table is t.refunds_due:
             self.nothing.append(number)
 
+    @property
+    def waiting(self) -> int:
+        """How many events wait."""
+        return sum(len(ids) for ids in self.held.values())
+
     def add(self, lines: Iterable[Posting], books: str) -> None:
         zone = self.rt.policy.merchant.time_zone
         self.lines.extend((p, books, business_date(p.occurred_at, zone)) for p in lines)
@@ -89,11 +94,7 @@ def postings(rt: Runtime) -> dict[str, int]:
         )
         ledger = Ledger(connection, rt, refunds, moved)
         entered = _Entered(rt)
-        for row in refunds:
-            key, at = "", None
-            if row["attempt"]:  # refused, and put right since: it is of the day of that
-                key, at = f"{row['refund_key']}~again{row['attempt']}", row["settled_at"] or now
-            entered.put(t.refunds_due, row["id"], *ledger.refund(row, at=at, key=key))
+        _refunds(entered, ledger, refunds, now)
         for row in moved:
             if row["unit_key"] in ledger.decisions:
                 entered.put(t.stock_adjustments, row["id"], *ledger.movement(row))
@@ -101,9 +102,41 @@ def postings(rt: Runtime) -> dict[str, int]:
         lost = _write_off(connection, entered, now)
         batching.enter(connection, entered.lines, policy_hash=rt.policy.hash, now=now)
         _settle(connection, entered, now)
-    waiting = sum(len(ids) for ids in entered.held.values())
-    counts = {"postings": len(entered.lines), "held": waiting}
+        met = _meet(connection, rt, now)
+    lines = len(entered.lines) + len(met.lines)
+    counts = {"postings": lines, "held": entered.waiting + met.waiting}
     return counts | {name: n for name, n in (("taken_back", taken), ("lost", lost)) if n}
+
+
+def _refunds(
+    entered: _Entered, ledger: Ledger, rows: Iterable[Mapping[str, Any]], now: datetime
+) -> None:
+    """Enter refunds, and exchanges whose legs have met: of those the first leg is entered."""
+    for row in rows:
+        key, at = "", None
+        if row["attempt"]:  # refused, and put right since: it is of the day of that
+            key, at = f"{row['refund_key']}~again{row['attempt']}", row["settled_at"] or now
+        if row["cleared_at"] is None:
+            entered.put(t.refunds_due, row["id"], *ledger.refund(row, at=at, key=key))
+            continue
+        result = ledger.settlement(
+            row, at=at or row["cleared_at"], key=key or settled_event(row["refund_key"])
+        )
+        entered.put(t.refunds_due, row["id"], *result)
+
+
+def _meet(connection: sa.Connection, rt: Runtime, now: datetime) -> _Entered:
+    """Let the legs of exchanges meet that can, and enter what that leaves."""
+    entered = _Entered(rt)
+    if settlements.meet(connection, rt):
+        due = t.refunds_due.c
+        rows = _unledgered(
+            connection, t.refunds_due, due.state != "refused", due.cleared_at.is_not(None)
+        )
+        _refunds(entered, Ledger(connection, rt, rows, ()), rows, now)
+        batching.enter(connection, entered.lines, policy_hash=rt.policy.hash, now=now)
+        _settle(connection, entered, now)
+    return entered
 
 
 def _unledgered(
@@ -116,13 +149,10 @@ def _unledgered(
 def _take_back_refused(connection: sa.Connection, entered: _Entered) -> int:
     """Nobody was paid: the lines of refunds that were refused are entered with sides swapped."""
     due = t.refunds_due.c
-    query = sa.select(due.id, due.refund_key, due.attempt, due.settled_at).where(
+    query = sa.select(due.id, due.refund_key, due.attempt, due.settled_at, due.cleared_at).where(
         t.among(due.state, t.UNPAID_REFUND), due.state == "refused", due.is_ledgered
     )
-    refused = {
-        f"{row.refund_key}~again{row.attempt}" if row.attempt else row.refund_key: row
-        for row in connection.execute(query)
-    }
+    refused = {_last_event(row): row for row in connection.execute(query)}
     by_event: dict[str, list[Any]] = defaultdict(list)
     lines = sa.select(t.postings).order_by(t.postings.c.id)
     units = {key.partition("~")[0].removesuffix(":refund") for key in refused}
@@ -141,6 +171,14 @@ def _take_back_refused(connection: sa.Connection, entered: _Entered) -> int:
         again = {"is_ledgered": False, "attempt": due.attempt + 1}
         connection.execute(sa.update(t.refunds_due).where(among).values(**again), listed)
     return len(refused)
+
+
+def _last_event(row: Any) -> str:
+    """By which event the money of a refund was entered last."""
+    if row.attempt:
+        return f"{row.refund_key}~again{row.attempt}"
+    key: str = row.refund_key
+    return key if row.cleared_at is None else settled_event(key)
 
 
 def _write_off(connection: sa.Connection, entered: _Entered, now: datetime) -> int:
@@ -370,9 +408,15 @@ def _declare_executor(connection: sa.Connection, rt: Runtime) -> None:
         connection.execute(
             sa.update(t.refunds_due)
             .where(due.state == "due", t.among(due.state, t.UNPAID_REFUND))
-            .where(due.tender == RefundType.REFUND.value, due.executor != declared.value)
+            .where(sa.or_(due.tender == RefundType.REFUND.value, _is_residual()))
+            .where(due.executor != declared.value)
             .values(executor=declared.value)
         )
+
+
+def _is_residual() -> sa.ColumnElement[bool]:
+    """The condition that a refund is what an exchange leaves for the shopper."""
+    return sa.and_(t.refunds_due.c.tender == RefundType.EXCHANGE.value, t.to_pay() > 0)
 
 
 def _refuse_unusual(rows: list[Any], rt: Runtime) -> None:
@@ -398,9 +442,10 @@ def _take_refunds(
     due = t.refunds_due.c
     events = {row.event_key for row in rows}
     keys = {event.partition("~")[0] for event in events if "~back" not in event}
+    keys -= _of_other_batches(connection, keys, events)
     among, listed = records.listed(connection, due.refund_key, sorted(keys))
     mine = sa.and_(among, due.is_ledgered, due.currency == batch.currency)
-    to_send = sa.and_(due.executor == "linnworks", due.amount_minor > 0)
+    to_send = sa.and_(due.executor == "linnworks", t.to_pay() > 0)
     for where, values in (
         (to_send, {"state": "batched"}),
         (sa.not_(to_send), {"state": "recorded", "settled_at": now}),
@@ -418,6 +463,20 @@ def _take_refunds(
         .values(batch_id=batch.id),
         listed,
     )
+
+
+def _of_other_batches(
+    connection: sa.Connection, keys: Collection[str], events: Collection[str]
+) -> set[str]:
+    """Residuals of which only the return leg is here: paid by the batch that holds them."""
+    due = t.refunds_due.c
+    query = sa.select(due.refund_key).where(_is_residual())
+    found = records.in_chunks(connection, query, due.refund_key, sorted(keys))
+    met = {e.partition("~")[0] for e in events if e.partition("~")[2].startswith(_MEETS)}
+    return {row.refund_key for row in found} - met
+
+
+_MEETS = (SETTLED, "again")
 
 
 def mark_posted(rt: Runtime, day: date | None = None) -> dict[str, int]:

@@ -80,20 +80,27 @@ def _money_of_day(connection: sa.Connection, day: date) -> list[Figure]:
         + sa.func.coalesce(items.shipping_refund_minor, due.shipping_minor)
         - due.fee_minor
     )
+    # What an exchange leaves is told by nobody: it is ours, and Linnworks'.
+    is_residual = sa.and_(due.tender == "exchange", t.to_pay() > 0)
+    on_day = sa.or_(
+        sa.and_(due.tender != "exchange", due.business_date == day),
+        sa.and_(is_residual, due.cleared_on == day),
+    )
+    announced = sa.case((is_residual, t.to_pay()), else_=announced)
     query = (
         sa.select(
             due.tender,
             due.currency,
             due.executor,
             sa.func.sum(announced).label("announced"),
-            sa.func.sum(due.amount_minor).label("ours"),
+            sa.func.sum(t.to_pay()).label("ours"),
         )
         .join_from(t.refunds_due, t.return_items, items.unit_key == due.unit_key)
-        .where(due.business_date == day, due.tender != "exchange")
+        .where(on_day)
         .group_by(due.tender, due.currency, due.executor)
         .order_by(due.tender, due.currency, due.executor)
     )
-    of_day = (due.business_date == day, due.refund_header_id.is_not(None))
+    of_day = (on_day, due.refund_header_id.is_not(None))
     headers = sa.select(due.refund_header_id).where(*of_day)
     orders = sa.select(due.order_id).where(*of_day)
     sent_query = (
@@ -162,7 +169,13 @@ def _sent(connection: sa.Connection, since: datetime) -> list[ExceptionRaised]:
     """Refunds of ours whose amount in Linnworks is another, or that are not sent there."""
     due, seen = t.refunds_due.c, t.refund_readings.c
     query = (
-        sa.select(due.refund_header_id, due.order_id, due.unit_key, due.amount_minor, due.currency)
+        sa.select(
+            due.refund_header_id,
+            due.order_id,
+            due.unit_key,
+            t.to_pay().label("amount_minor"),
+            due.currency,
+        )
         .where(due.settled_at > since, due.state == "actioned", due.executor == "linnworks")
         .where(due.refund_header_id.is_not(None))
     )

@@ -245,9 +245,11 @@ def _unlike_sealed(connection: sa.Connection) -> Iterator[Flaw]:
         .scalar_subquery()
     )
     query: Select = (
-        sa.select(due.refund_key, due.batch_id, due.amount_minor, sealed.label("sealed"))
+        sa.select(
+            due.refund_key, due.batch_id, t.to_pay().label("amount_minor"), sealed.label("sealed")
+        )
         .where(t.among(due.state, t.UNPAID_REFUND), due.state == "batched")
-        .where(due.amount_minor != sealed)
+        .where(t.to_pay() != sealed)
     )
     for row in connection.execute(query):
         if row.batch_id is None:

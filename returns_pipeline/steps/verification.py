@@ -26,7 +26,7 @@ from returns_pipeline.domain import gate as gate_rules
 from returns_pipeline.domain import postings as posting_rules
 from returns_pipeline.domain import refunds as refund_rules
 from returns_pipeline.domain.consolidation import Batch
-from returns_pipeline.domain.decisions import as_decided
+from returns_pipeline.domain.decisions import Kind, as_decided
 from returns_pipeline.domain.model import (
     Cleared,
     Decided,
@@ -47,9 +47,11 @@ from returns_pipeline.steps.capture import ORDER_V1, ORDER_V2, OUTBOUND, RETURN
 from returns_pipeline.steps.ledger import (
     IN_TRANSIT,
     LOST,
+    SETTLED,
     adjustment_of,
     as_entered_before,
     as_posted,
+    is_settlement,
     of_this_batch,
     posting_of,
     refund_of,
@@ -238,7 +240,10 @@ class _Evidence:
         units = {row["unit_key"] for row in rows}
         orders = {row["order_id"] for row in rows}
         hashes = {p.policy_hash for lines in events.values() for p in lines}
-        hashes |= {row["policy_hash"] for row in rows}
+        made = t.exchange_orders
+        of_units = {row["unit_key"] for row in self.refunds.values() if row["cleared_at"]}
+        self.ordered = _rows(connection, made, made.c.unit_key, of_units)
+        hashes |= {row["policy_hash"] for row in (*rows, *self.ordered.values())}
         self.policies = _policies(connection, hashes)
         self.units = _payloads(connection, units, (RETURN, OUTBOUND))
         self.line_of = _order_of_lines(connection, {row["row_id"] for row in rows})
@@ -262,15 +267,16 @@ class _Evidence:
         policy = self._policy(rows[0].policy_hash)
         if root in self.refunds:
             row = self.refunds[root]
+            entered = self._settlement if is_settlement(row, key) else self._refund
             if more.startswith("back"):
                 # Nobody was paid: what had been entered, with its sides swapped.
                 attempt = int(more.partition("~")[0].removeprefix("back"))
                 event = f"{root}~again{attempt}" if attempt else root
-                result = self._refund(row, event, rows, policy)
+                result = entered(row, event, rows, policy)
                 if not isinstance(result, Held):
                     return posting_rules.taken_back(result, key, rows[0].occurred_at)
             else:
-                result = self._refund(row, key, rows, policy)
+                result = entered(row, key, rows, policy)
         elif root in self.moved:
             result = self._movement(self.moved[root], key, rows, policy)
         elif root.endswith(":lost"):
@@ -301,7 +307,8 @@ class _Evidence:
     def _first(self, key: str, rows: Sequence[Any]) -> Sequence[Any]:
         """The lines by which an event was entered first: what is made anew is of that instant."""
         root, _, more = key.partition("~")
-        of = f"{root}~{more.partition('~')[0]}" if more.startswith("again") else root
+        again = more.startswith(("again", SETTLED))
+        of = f"{root}~{more.partition('~')[0]}" if again else root
         entered = [p for p in self.posted[rows[0].unit_key] if p.event_key == of]
         return entered or rows
 
@@ -387,6 +394,43 @@ class _Evidence:
         return posting_rules.refund_postings(
             refund, goods, policy, received=was_back or stocked, key=key
         )
+
+    def _settlement(
+        self, row: Mapping[str, Any], key: str, rows: Sequence[Any], policy: Policy
+    ) -> list[Posting] | Held:
+        leg = self._due(row, self._policy(row["policy_hash"]))
+        stored, value = refund_of(row), self._new_value(row)
+        if leg != stored:
+            raise _Underivable(f"it is owed {_owed(leg)}, stored is {_owed(stored)}")
+        if value != row["new_value_minor"]:
+            was = row["new_value_minor"]
+            raise _Underivable(f"{value} was ordered for it, stored is {was} (minor units)")
+        order = self._order(row["order_id"], rows[0].created_at)
+        if _is_replacement(rows):
+            paid_by = order.order.payment_method
+            leg = replace(leg, gateway=refund_rules.gateway(paid_by, policy))
+        at = self._first(key, rows)[0].occurred_at if "~again" in key else row["cleared_at"]
+        then = self._goods(row, order, leg.effective_at, policy, rows)
+        now = self._goods(row, order, at, policy, rows)
+        if isinstance(then, Held):
+            return then
+        if isinstance(now, Held):
+            return now
+        return posting_rules.settlement_postings(
+            leg, value, at, policy, key=key, then=then.rates, now=now.rates
+        )
+
+    def _new_value(self, row: Mapping[str, Any]) -> int:
+        """What was ordered for an exchanged unit, from its payloads; 0: it is refunded."""
+        order = self.ordered.get(row["unit_key"])
+        if order is None:
+            answer = self.money.get(row["unit_key"])
+            if answer is None or answer.kind is not Kind.EXCHANGE_TO_REFUND:
+                raise _Underivable("nothing was ordered for it, and nobody said to refund it")
+            return 0
+        decided_by = self._policy(order["policy_hash"])
+        unit = self._unit(row["unit_key"], order["created_at"], decided_by)
+        return (unit.exchange_unit_price_minor or 0) * max(1, unit.exchange_quantity)
 
     def _due(self, row: Mapping[str, Any], policy: Policy) -> RefundDue:
         """What the unit is owed, from its payloads and its order's."""
@@ -489,7 +533,7 @@ class _Evidence:
 def _is_replacement(rows: Sequence[Any]) -> bool:
     """Whether these lines stand for lines of an event that were taken back."""
     last = rows[0].event_key.rpartition("~")
-    return bool(last[1]) and not last[2].startswith(("again", "back"))
+    return bool(last[1]) and not last[2].startswith(("again", "back", SETTLED))
 
 
 def _owed(refund: RefundDue) -> str:

@@ -467,6 +467,10 @@ refunds_due = Table(
     Column("policy_hash", Text, nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("attempt", sa.Integer, nullable=False, server_default="0"),  # refused so often
+    # Of an uneven exchange, once its two legs have met on exchange clearing.
+    Column("new_value_minor", BigInt),  # what was ordered for it; 0: it is refunded instead
+    Column("cleared_at", Instant),
+    Column("cleared_on", sa.Date),
     CheckConstraint("amount_minor >= 0", name="amount"),
     CheckConstraint("amount_minor = goods_minor + shipping_minor - fee_minor", name="parts"),
     comment="What each unit is owed; carried out once, by one declared executor.",
@@ -483,6 +487,16 @@ Index("ix_refunds_due_order_id", refunds_due.c.order_id)
 Index("ix_refunds_due_row_id", refunds_due.c.row_id)
 _partial("ix_refunds_due_batch_id", refunds_due.c.batch_id, where="batch_id IS NOT NULL")
 _partial("ix_refunds_due_intent_key", refunds_due.c.intent_key, where="intent_key IS NOT NULL")
+
+
+def to_pay() -> sa.ColumnElement[int]:
+    """What of a row of ``refunds_due`` somebody is paid: all of it, or an exchange's residual."""
+    due = refunds_due.c
+    residual = sa.case(
+        (due.new_value_minor < due.amount_minor, due.amount_minor - due.new_value_minor), else_=0
+    )
+    return sa.case((due.tender == "exchange", residual), else_=due.amount_minor)
+
 
 exchange_orders = Table(
     "exchange_orders",

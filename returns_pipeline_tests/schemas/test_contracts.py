@@ -168,7 +168,7 @@ def test_a_missing_column_is_named(plausible: Plausible) -> None:
         (
             "refunds_due",
             {"executor": "ledger"},
-            "only a refund in money has one who pays it",
+            "only a refund in money, or what an exchange leaves, has one who pays it",
         ),
         (
             "refunds_due",

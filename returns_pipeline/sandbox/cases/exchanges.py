@@ -49,10 +49,12 @@ def uneven_exchange_up(s: Script) -> None:
 
 @case
 def uneven_exchange_down(s: Script) -> None:
-    """For something cheaper: a priced order; what becomes of the rest is left open."""
+    """For something cheaper: a priced order, and the rest is refunded."""
     order = s.order("SHOE-BLK-42")
+    line = order.lines[0]
     unit = _exchanged(s, order, "DRESS-GRN-M")
-    s.expect(unit, order, order.lines[0], place=RESTOCK, refund=None, exchange_orders=1)
+    rest = s.share(line, 0) - catalogue.PRODUCTS["DRESS-GRN-M"].price
+    s.expect(unit, order, line, place=RESTOCK, refund=rest, exchange_orders=1)
 
 
 @case

@@ -76,10 +76,12 @@ def exchange_of_several_items(s: Script) -> None:
 
 @case
 def exchange_for_two(s: Script) -> None:
-    """One article for two of another: priced, and both are sent by one order."""
+    """One article for two of another: priced, both sent by one order, the rest refunded."""
     order = s.order("TEE-NAVY-M")
-    unit = _swapped(s, order, order.lines[0], "SOCK-3", quantity=2)
-    s.expect(unit, order, order.lines[0], place=RESTOCK, exchange_orders=1)
+    line = order.lines[0]
+    unit = _swapped(s, order, line, "SOCK-3", quantity=2)
+    rest = s.share(line, 0) - 2 * catalogue.PRODUCTS["SOCK-3"].price
+    s.expect(unit, order, line, place=RESTOCK, refund=rest, exchange_orders=1)
 
 
 @case
