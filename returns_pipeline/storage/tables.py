@@ -630,6 +630,20 @@ batch_exports = Table(
 )
 Index("ix_batch_exports_batch_id", batch_exports.c.batch_id, batch_exports.c.target)
 
+ledger_answers = Table(
+    "ledger_answers",
+    metadata,
+    _id(),
+    Column("batch_id", sa.String(21), nullable=False),
+    Column("target", Text, nullable=False),
+    Column("is_taken", sa.Boolean, nullable=False),  # or refused
+    Column("reason", Text, nullable=False),
+    Column("told_by", Text, nullable=False),
+    Column("told_at", Instant, nullable=False),
+    comment="What an accounting program said to a batch's file: the last word stands.",
+)
+Index("ix_ledger_answers_batch_id", ledger_answers.c.batch_id, ledger_answers.c.target)
+
 period_locks = Table(
     "period_locks",
     metadata,
@@ -653,20 +667,6 @@ closed_days = Table(
 )
 
 batch_lines = Table(
-ledger_answers = Table(
-    "ledger_answers",
-    metadata,
-    _id(),
-    Column("batch_id", sa.String(21), nullable=False),
-    Column("target", Text, nullable=False),
-    Column("is_taken", sa.Boolean, nullable=False),  # or refused
-    Column("reason", Text, nullable=False),
-    Column("told_by", Text, nullable=False),
-    Column("told_at", Instant, nullable=False),
-    comment="What an accounting program said to a batch's file: the last word stands.",
-)
-Index("ix_ledger_answers_batch_id", ledger_answers.c.batch_id, ledger_answers.c.target)
-
     "batch_lines",
     metadata,
     Column("batch_id", ForeignKey("batches.batch_id"), primary_key=True),
