@@ -153,6 +153,10 @@ class Shop:
         """Everything told in time, under the right rule; no day is closed."""
         for _, now, told in self._polls(pieces, in_time=True):
             self._poll(now, told)
+            # Nobody is paid yet, so that every unit would be looked at by each poll to come.
+            here = sa.update(t.return_items).where(t.return_items.c.received_at.is_not(None))
+            with self.books.run(now) as rt, rt.engine.begin() as connection:
+                connection.execute(here.values(is_open=False))
 
     def backfill(self, now: datetime, *, many: bool) -> None:
         """Close the whole month: in one run, or in a run a day."""
