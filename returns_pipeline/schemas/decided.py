@@ -361,6 +361,18 @@ DECLARED = {
         },
         key=("id",),
     ),
+    "ledger_answers": f.Declared(
+        {
+            "id": s.ID,
+            "batch_id": _BATCH_ID,
+            "target": f.name("The accounting program"),
+            "is_taken": f.flag("Whether it took the file; else it refused it"),
+            "reason": f.text("What it said, in the words of whoever told"),
+            "told_by": f.text("Who told"),
+            "told_at": f.instant("When"),
+        },
+        key=("id",),
+    ),
     "period_locks": f.Declared(
         {
             "id": s.ID,
@@ -374,18 +386,6 @@ DECLARED = {
     ),
     "closed_days": f.Declared(
         {
-    "ledger_answers": f.Declared(
-        {
-            "id": s.ID,
-            "batch_id": _BATCH_ID,
-            "target": f.name("The accounting program"),
-            "is_taken": f.flag("Whether it took the file; else it refused it"),
-            "reason": f.text("What it said, in the words of whoever told"),
-            "told_by": f.text("Who told"),
-            "told_at": f.instant("When"),
-        },
-        key=("id",),
-    ),
             "business_date": s.BUSINESS_DATE,
             "closed_at": f.instant("When it was closed"),
             "run_id": s.RUN_ID,
