@@ -71,6 +71,11 @@ def decide(
         return None
     disposition = chosen or policy.codes.get(fold(code))
     if disposition is None:
+        agreed = _agreed(code, policy)
+        if isinstance(agreed, Held):
+            return agreed
+        disposition = agreed
+    if disposition is None:
         if policy.unmapped != "quarantine":
             return Held(
                 "DISPOSITION_UNMAPPED",
@@ -101,6 +106,30 @@ def decide(
         refund=rule.refund,
         role=rule.role,
     )
+
+
+_BETWEEN = " / "
+
+
+def told_by_two(code: str, other: str) -> str:
+    """What the warehouse and the hub say of a unit, in one code; both where they differ."""
+    if not code or not other or fold(code) == fold(other):
+        return code or other
+    return f"{code}{_BETWEEN}{other}"
+
+
+def _agreed(code: str, policy: Policy) -> Disposition | Held | None:
+    """What two who looked say, the warehouse first; ``None``: it is not known what that is.
+
+    A word of the hub that the policy does not map contradicts nothing.
+    """
+    told = [policy.codes.get(fold(part)) for part in code.split(_BETWEEN)]
+    if len(told) == 1 or told[0] is None:
+        return None
+    if told[1] in {None, told[0]}:
+        return told[0]
+    reason = f"inspected twice, with two results: {code}"
+    return Held("DISPOSITION_CONFLICT", reason, "DISPOSITION_CONFLICT")
 
 
 _Rules = Mapping[Disposition, DispositionRule]

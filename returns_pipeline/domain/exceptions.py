@@ -93,6 +93,7 @@ _ROWS = (
     _e("BATCH_ITEM_MANUAL", S3, OPERATIONS, "batched/serial item", "book batch by hand", "batch booked"),
     _e("SHIPMENT_SHORT", S2, OPERATIONS, "pallet expected ≠ received", "claim / identify", "equal"),
     _e("SHIPMENT_OVER", S2, OPERATIONS, "pallet expected ≠ received", "claim / identify", "equal"),
+    _e("RETURN_NOT_CONSERVED", S2, OPERATIONS, "begun ≠ received + in transit + missing + expired + cancelled + kept", "find out where it is", "every unit is told of again, or given up"),
     _e("STUCK_IN_TRANSIT", S2, OPERATIONS, "no movement N days", "trace", "movement"),
     _e("EXCHANGE_ORDER_MISSING", S1, CX, "gate reached, no replacement order", "create", "order found"),
     _e("EXCHANGE_DUPLICATE", S1, OPERATIONS, "two replacements (platform + Linnworks)", "cancel one", "one left"),

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from returns_pipeline.domain.disposition import told_by_two
 from returns_pipeline.domain.model import Fact, Precision, RefundType, Unit
 from returns_pipeline.domain.money import parse_amount_with_currency, parse_minor
 from returns_pipeline.domain.policy import HappyReturnsPolicy, fold, order_key
@@ -202,9 +203,8 @@ def readings(
     fees = _column(_fee, given("return_fee"), "return_fee", problems)
     found["fee_minor"] = [fee and fee[0] for fee in fees]
     found["fee_currency"] = [fee and fee[1] for fee in fees]
-    codes = found["disposition_code"] = texts("disposition")
-    if not all(codes):
-        codes[:] = _inspected(codes, given("inspection_outcome"), problems)
+    codes = texts("disposition")
+    codes = found["disposition_code"] = _inspected(codes, given("inspection_outcome"), problems)
     found["disposition_at"] = [
         at if code else None for code, at in zip(codes, told_at, strict=True)
     ]
@@ -243,10 +243,15 @@ _UNIT = tuple(field.name for field in fields(Unit))
 
 
 def _inspected(codes: list[str], outcomes: list[Any], problems: list[list[str]]) -> list[str]:
-    # Two names of one thing: the second is looked at where the first says nothing.
-    asked = [None if code else outcome for code, outcome in zip(codes, outcomes, strict=True)]
+    # Two who looked: the warehouse and the hub. Where they say two things, both are kept.
+    if outcomes.count(None) == len(outcomes):
+        return codes
+    asked = [
+        None if code and not isinstance(outcome, str) else outcome
+        for code, outcome in zip(codes, outcomes, strict=True)
+    ]
     found = _texts(asked, "inspection_outcome", problems)
-    return [code or outcome for code, outcome in zip(codes, found, strict=True)]
+    return [told_by_two(code, outcome) for code, outcome in zip(codes, found, strict=True)]
 
 
 def _facts(

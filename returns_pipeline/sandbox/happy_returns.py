@@ -101,7 +101,11 @@ class HappyReturnsState:
     def found(self, key: str, value: str) -> list[ReturnUnit]:
         """Units of returns started by now, by exactly one key."""
         now = self.clock.now()
-        return [unit for unit in self._by_key.get((key, value), ()) if unit.started_at <= now]
+        return [
+            unit
+            for unit in self._by_key.get((key, value), ())
+            if unit.started_at <= now and not _by(unit.removed_at, now)
+        ]
 
     def departed(self, since: datetime, until: datetime) -> list[Shipment]:
         """Shipments that left in a time and by now."""

@@ -120,6 +120,7 @@ class ReturnUnit:
     inspected_at: datetime | None = None
     expired_at: datetime | None = None
     cancelled_at: datetime | None = None
+    removed_at: datetime | None = None  # from when Happy Returns does not name it any more
     disposition: str = ""
     reason_id: str = "too-small"
     refund_type: str = "refund"

@@ -246,6 +246,14 @@ DECLARED = {
         },
         key=("shipment_id", "unit_key"),
     ),
+    "untold_units": f.Declared(
+        {
+            "id": s.ID,
+            "unit_key": s.UNIT_KEY,
+            "since_at": f.instant("The first answer that does not name it"),
+        },
+        key=("unit_key",),
+    ),
     "receipts": f.Declared(
         {
             "id": s.ID,

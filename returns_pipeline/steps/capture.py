@@ -24,6 +24,7 @@ from returns_pipeline.normalise import happy_returns as hr
 from returns_pipeline.normalise import linnworks as lw
 from returns_pipeline.normalise import redaction
 from returns_pipeline.settings import SettingsError
+from returns_pipeline.steps import conservation
 from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
@@ -262,9 +263,12 @@ def return_payloads(rt: Runtime) -> dict[str, int]:
         payloads.extend(held)
         listed.extend((shipment.id, one.key, now) for one in held)
         rt.progress(f"Happy Returns shipments: {counts['shipments']} read")
+    answers: dict[str, list[str]] = {}
     for done, (_, number) in enumerate(asked, start=1):
         items = rt.happy_returns.look_up(number)
-        payloads.extend(_unit_payloads((item.raw for item in items), RETURN, rt, now))
+        told = _unit_payloads((item.raw for item in items), RETURN, rt, now)
+        payloads.extend(told)
+        answers[number] = [one.key for one in told]
         rt.progress(f"Happy Returns look-ups: {done} of {len(asked)}")
     counts["look_ups"] = len(asked)
     counts["read"] = len(payloads)
@@ -275,6 +279,7 @@ def return_payloads(rt: Runtime) -> dict[str, int]:
         if since:
             records.move_watermark(connection, _SHIPMENTS_READ, now=now, at=now)
         _asked(connection, [key for key, _ in asked], rt, now)
+        conservation.note_answers(connection, answers, now=now)
     return dict(counts)
 
 

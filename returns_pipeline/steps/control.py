@@ -24,11 +24,13 @@ from returns_pipeline.domain.model import ExceptionRaised, Executor, Owner, Seve
 from returns_pipeline.steps import (
     alerts,
     carry_out,
+    conservation,
     early_money,
     exchange_tasks,
     finance_tasks,
     operations_tasks,
     soundness,
+    worth,
 )
 from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import decisions as said
@@ -540,6 +542,7 @@ _PREDICATES: tuple[Callable[[sa.Connection, Runtime, datetime], Raised], ...] = 
     *finance_tasks.PREDICATES,
     *exchange_tasks.PREDICATES,
     *operations_tasks.PREDICATES,
+    *conservation.PREDICATES,
 )
 
 # Of the exceptions only a reading back of the vendors can raise or clear.
@@ -552,6 +555,7 @@ def exceptions(rt: Runtime) -> dict[str, int]:
     with rt.engine.begin() as connection:
         carry_out.settle(connection, rt)
         raised = [e for predicate in _PREDICATES for e in predicate(connection, rt, now)]
+        raised = worth.at_stake(connection, raised, currency=rt.policy.merchant.currency)
         return refresh(connection, raised, rt, now, belongs=lambda row: not is_read_back(row))
 
 
@@ -766,7 +770,11 @@ def settle_units(rt: Runtime) -> dict[str, int]:
                 continue
             decision = decisions.get(key)
             moved = stock[key]
-            stock_done = unit.returnless or (
+            # One that was to be kept and came all the same is somebody's task.
+            is_kept = unit.returnless and (
+                unit.received is None or decision is None or decision.decided.effect == "none"
+            )
+            stock_done = is_kept or (
                 all(row["state"] == "posted" and not row["note"] for row in moved)
                 and (bool(moved) or (decision is not None and decision.decided.effect == "none"))
             )

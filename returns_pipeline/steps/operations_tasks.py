@@ -61,32 +61,38 @@ def shipments(connection: sa.Connection, _rt: Runtime, now: datetime) -> Raised:
         arrived = [row.received_at for row in rows if row.received_at is not None]
         missing = [row for row in rows if row.received_at is None and row.is_open]
         if arrived and missing and min(arrived) <= now - _UNPACKED_WITHIN:
-            amount, currency = _worth(connection, missing)
             yield ExceptionRaised(
                 code="SHIPMENT_SHORT",
                 key=shipment,
                 message=f"shipment {shipment}: {len(arrived)} of {len(rows)} units were received",
-                amount_minor=amount,
-                currency=currency,
                 since=min(arrived),
                 **_named(missing),
             )
-    yield from _beside(connection, held)
+    yield from _beside(connection)
 
 
-def _beside(connection: sa.Connection, held: dict[str, list[Any]]) -> Raised:
+def _beside(connection: sa.Connection) -> Raised:
     """Units received with a shipment that does not list them: others of their bag it does."""
     listed, items = t.shipment_items.c, t.return_items.c
-    of_return = {row.return_id: shipment for shipment, rows in held.items() for row in rows}
     on_some = sa.exists().where(listed.unit_key == items.unit_key)
     query = sa.select(items.unit_key, items.return_id, items.order_number).where(
         items.is_open, items.received_at.is_not(None), items.dropped_off_at.is_not(None), ~on_some
     )
-    surplus: dict[str, list[Any]] = defaultdict(list)
-    for row in sorted(connection.execute(query), key=lambda row: row.unit_key):
+    surplus = sorted(connection.execute(query).all(), key=lambda row: row.unit_key)
+    # Of the whole return: the others may be done with long ago.
+    bags = sa.select(items.return_id, listed.shipment_id).join_from(
+        t.shipment_items, t.return_items, items.unit_key == listed.unit_key
+    )
+    returns = {row.return_id for row in surplus if row.return_id}
+    of_return = {
+        row.return_id: row.shipment_id
+        for row in records.in_chunks(connection, bags, items.return_id, sorted(returns))
+    }
+    beside: dict[str, list[Any]] = defaultdict(list)
+    for row in surplus:
         if row.return_id in of_return:
-            surplus[of_return[row.return_id]].append(row)
-    for shipment, rows in sorted(surplus.items()):
+            beside[of_return[row.return_id]].append(row)
+    for shipment, rows in sorted(beside.items()):
         yield ExceptionRaised(
             code="SHIPMENT_OVER",
             key=shipment,
@@ -95,23 +101,34 @@ def _beside(connection: sa.Connection, held: dict[str, list[Any]]) -> Raised:
         )
 
 
-def _worth(connection: sa.Connection, rows: list[Any]) -> tuple[int, str]:
-    """What the order lines of some units were sold for, a unit of each."""
-    matched, lines, orders = t.matches.c, t.order_lines.c, t.orders.c
-    query = (
-        sa.select(lines.total_minor, lines.quantity, orders.currency)
-        .join_from(t.matches, t.order_lines, lines.row_id == matched.row_id)
-        .join(t.orders, orders.order_id == lines.order_id)
+def freight_gap(connection: sa.Connection, rt: Runtime, now: datetime) -> Raised:
+    """Units that a look-up found on their way and that no shipment Happy Returns lists holds.
+
+    One task: how many there are is the trend. What a shipment lists another unit of the
+    return for is ``SHIPMENT_OVER``'s, once it is here.
+    """
+    listed, items = t.shipment_items.c, t.return_items.c
+    policy = rt.policy.happy_returns
+    other = t.return_items.alias()
+    is_listed = sa.exists().where(listed.unit_key == items.unit_key)
+    has_twin = sa.exists().where(
+        other.c.return_id == items.return_id, listed.unit_key == other.c.unit_key
     )
-    keys = [row.unit_key for row in rows]
-    found = list(records.in_chunks(connection, query, matched.unit_key, keys))
-    by_currency: Counter[str] = Counter()
-    for row in found:
-        by_currency[row.currency] += row.total_minor // max(1, row.quantity)
-    if not by_currency:
-        return 0, ""
-    currency, amount = by_currency.most_common(1)[0]
-    return amount, currency if amount else ""
+    query = (
+        sa.select(items.unit_key, items.return_id, items.order_number, items.departed_at)
+        .where(items.is_open, items.departed_at <= now - policy.shipment_overlap)
+        .where(items.departed_at > now - policy.initial_window, ~is_listed, ~has_twin)
+    )
+    rows = sorted(connection.execute(query).all(), key=lambda row: row.unit_key)
+    if rows:
+        yield ExceptionRaised(
+            code="EVENT_GAP",
+            key="happy_returns.shipments",
+            message=f"{len(rows)} units have left a hub by their look-up, and no shipment that "
+            "Happy Returns lists holds them",
+            since=min(row.departed_at for row in rows),
+            **_named(rows),
+        )
 
 
 def _named(rows: list[Any]) -> dict[str, Any]:
@@ -232,6 +249,7 @@ def money_waits(connection: sa.Connection, rt: Runtime, now: datetime) -> Raised
 
 PREDICATES = (
     shipments,
+    freight_gap,
     questions_too_late,
     approval_burst,
     mapping_changed,

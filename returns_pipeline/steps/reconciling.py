@@ -69,7 +69,10 @@ def reconcile(rt: Runtime) -> dict[str, int]:
     counts["levels_compared"] = len(levels)
     with reading(rt.engine) as connection:
         raised += reconciling_money.differences(
-            connection, since=began - overlap, tolerance_minor=rt.policy.refunds.tolerance_minor
+            connection,
+            since=began - overlap,
+            tolerance_minor=rt.policy.refunds.tolerance_minor,
+            time_zone=rt.policy.merchant.time_zone,
         )
         raised = _with_evidence(connection, raised)
     counts["histories"] = histories.read

@@ -12,26 +12,29 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from returns_pipeline.domain.model import ExceptionRaised
+from returns_pipeline.domain.calendar import business_date
+from returns_pipeline.domain.model import ExceptionRaised, Severity
 from returns_pipeline.domain.money import format_minor
 from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
 
 
 def differences(
-    connection: sa.Connection, *, since: datetime, tolerance_minor: int
+    connection: sa.Connection, *, since: datetime, tolerance_minor: int, time_zone: str
 ) -> list[ExceptionRaised]:
-    """Where the tellings of refunds that were settled of late differ, and double refunds.
+    """Where the tellings of refunds of late differ, double refunds, and those of no return.
 
     Args:
         connection: To read by.
         since: Refunds settled since then are compared.
         tolerance_minor: How far one unit's amounts may differ.
+        time_zone: The merchant's, for the day of what others sent.
     """
     return [
         *_batches(connection, since, tolerance_minor),
         *_sent(connection, since),
         *_twice(connection, since),
+        *_of_no_return(connection, since, time_zone),
     ]
 
 
@@ -257,6 +260,42 @@ def _twice(connection: sa.Connection, since: datetime) -> list[ExceptionRaised]:
                 amount_minor=amount,
                 currency=currency,
                 unit_keys=tuple(sorted(keys)),
+            )
+        )
+    return raised
+
+
+def _of_no_return(
+    connection: sa.Connection, since: datetime, time_zone: str
+) -> list[ExceptionRaised]:
+    """Refunds that others sent on orders of which Happy Returns knows no return, day by day."""
+    seen, matched, lines = t.refund_readings.c, t.matches.c, t.order_lines.c
+    is_returned = sa.exists().where(lines.order_id == seen.order_id, matched.row_id == lines.row_id)
+    query = (
+        sa.select(
+            seen.order_id, seen.amount_minor, seen.currency, seen.actioned_at, t.orders.c.reference
+        )
+        .join_from(t.refund_readings, t.orders, t.orders.c.order_id == seen.order_id)
+        .where(~seen.is_ours, ~seen.is_deleted, seen.is_actioned, seen.actioned_at > since)
+        .where(seen.currency != "", ~is_returned)
+    )
+    found: dict[tuple[date, str], list[Any]] = defaultdict(list)
+    for row in connection.execute(query):
+        found[business_date(row.actioned_at, time_zone), row.currency].append(row)
+    raised = []
+    for (day, currency), rows in sorted(found.items()):
+        amount = sum(row.amount_minor for row in rows)
+        orders = sorted({row.reference for row in rows})
+        raised.append(
+            ExceptionRaised(
+                code="REFUND_AHEAD_OF_GATE",
+                key=f"no-return:{day}:{currency}",
+                message=f"on {day} somebody sent {format_minor(amount, currency)} {currency} in "
+                f"Linnworks for {len(orders)} orders of which Happy Returns knows no return",
+                amount_minor=amount,
+                currency=currency,
+                order_numbers=tuple(orders),
+                severity=Severity.S3,
             )
         )
     return raised

@@ -302,6 +302,15 @@ shipment_items = Table(
 )
 Index("ix_shipment_items_unit_key", shipment_items.c.unit_key)
 
+untold_units = Table(
+    "untold_units",
+    metadata,
+    _id(),
+    Column("unit_key", Text, nullable=False, unique=True),
+    Column("since_at", Instant, nullable=False),
+    comment="Open units that Happy Returns' last answer about their order does not name.",
+)
+
 receipts = Table(
     "receipts",
     metadata,

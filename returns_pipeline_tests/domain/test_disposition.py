@@ -51,6 +51,32 @@ def test_each_condition_leads_to_its_own_place(code: str, place: str, *, sellabl
     assert (found.location_id, found.sellable) == (place, sellable)
 
 
+def test_where_hub_and_warehouse_lead_to_two_places_a_person_chooses() -> None:
+    both = rules.told_by_two("saleable", "damaged")
+    held = decide(both)
+    assert isinstance(held, Held)
+    assert (held.code, held.exception) == ("DISPOSITION_CONFLICT", "DISPOSITION_CONFLICT")
+    assert both in held.reason
+    unit = build.unit(disposition_code=both)
+    chosen = rules.decide(unit, policy(), INDEX, chosen=D.DAMAGED)
+    assert isinstance(chosen, Decided)
+    assert chosen.location_id == "loc-damaged"
+
+
+@pytest.mark.parametrize("other", ["Saleable", "", "back_to_stock", "looks fine"])
+def test_what_says_the_same_or_nothing_known_is_no_conflict(other: str) -> None:
+    codes = {**CODES, "backtostock": D.SELLABLE}
+    found = decide(rules.told_by_two("saleable", other), codes=codes)
+    assert isinstance(found, Decided)
+    assert found.location_id == "loc-restock"
+
+
+def test_a_word_of_the_warehouse_that_nobody_mapped_is_held_whatever_the_hub_says() -> None:
+    held = decide(rules.told_by_two("grade-z", "saleable"))
+    assert isinstance(held, Held)
+    assert held.code == "DISPOSITION_UNMAPPED"
+
+
 @pytest.mark.parametrize(
     ("code", "refund"), [("mismatch", "hold"), ("missing", "hold"), ("keep-item", "allow")]
 )

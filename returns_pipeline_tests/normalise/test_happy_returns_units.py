@@ -221,8 +221,9 @@ def test_an_exact_instant_goes_before_a_date() -> None:
     assert unit(startedDate="2026-01-01").started == Fact(at(20, 14), Precision.EXACT)
 
 
-def test_the_disposition_goes_before_the_inspections_outcome() -> None:
-    assert unit(inspectionOutcome="damaged").disposition_code == "saleable"
+def test_an_outcome_that_is_not_the_disposition_is_kept_beside_it() -> None:
+    assert unit(inspectionOutcome="damaged").disposition_code == "saleable / damaged"
+    assert unit(inspectionOutcome="Saleable").disposition_code == "saleable"
     assert unit(disposition="", inspectionOutcome="damaged").disposition_code == "damaged"
     assert unit(disposition=None).disposition_at is None
 

@@ -98,6 +98,12 @@ def test_a_unit_of_the_bag_that_the_shipment_does_not_list_is_over_until_it_is_l
     task = told(queue)["SHIPMENT_OVER"]
     assert (task["owner"], json.loads(task["unit_keys"])) == ("Operations", ["u2"])
 
+    with queue.rows() as c:  # the other one is done with, and this one is not
+        c.execute(
+            sa.update(t.return_items).where(t.return_items.c.unit_key == "u1").values(is_open=False)
+        )
+    assert "SHIPMENT_OVER" in told(queue)
+
     with queue.rows() as c:
         seed.insert(c, t.shipment_items, shipment_id="shp-1", unit_key="u2")
     assert "SHIPMENT_OVER" not in told(queue)
@@ -250,3 +256,21 @@ def test_a_refund_that_waits_in_linnworks_while_happy_returns_pays_is_told_at_on
     with queue.rows() as c:
         c.execute(sa.update(t.refund_readings).values(is_deleted=True))
     assert "SEND_TO_CHANNEL_RISK" not in told(paying)
+
+
+def test_units_that_left_a_hub_and_stand_on_no_shipment_are_one_task_until_they_are_listed(
+    queue: Queue,
+) -> None:
+    with queue.rows() as c:
+        for key, days in (("u1", 3), ("u2", 5), ("u3", 1), ("u4", 40)):
+            left = seed.ago(days=days)
+            seed.unit(c, key, return_id=key, stage="departed", received_at=None, departed_at=left)
+
+    task = told(queue)["EVENT_GAP"]
+    assert (task["owner"], task["severity"]) == ("Operations", "S4")
+    assert json.loads(task["unit_keys"]) == ["u1", "u2"]
+
+    with queue.rows() as c:
+        for key in ("u1", "u2"):
+            seed.insert(c, t.shipment_items, shipment_id="shp-1", unit_key=key)
+    assert "EVENT_GAP" not in told(queue)

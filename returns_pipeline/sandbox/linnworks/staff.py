@@ -2,9 +2,13 @@
 
 ``book_rma`` (``order_reference``, ``lines`` of ``row_id, quantity, location`` and perhaps
 ``exchange_sku``, for as many of which the goods are exchanged, ``reference``,
-``action_too``), ``action_rma`` (``header_id``), ``edit_location`` (``header_id`` or
-``order_reference``, ``location``), ``move`` (``sku, quantity, from, to``), ``refund``
-(``order_reference, row_id, amount``, sent too unless ``action_too`` is false),
+``action_too``), ``action_rma`` (``header_id``), ``delete_rma`` (``order_reference``: what is
+booked and not actioned), ``undo_rma`` (``order_reference``: what is actioned, with its
+stock), ``edit_location`` (``header_id`` or ``order_reference``, ``location``), ``move``
+(``sku, quantity, from, to``), ``refund`` (``order_reference, row_id, amount``, sent too
+unless ``action_too`` is false), ``void_refund`` (``order_reference, amount``: one of this
+amount, sent or not), ``make_order`` (``order_reference, sku, quantity``: a replacement by
+hand, free), ``link_item`` (``order_reference``), ``count_stock`` (``sku, location, level``),
 ``process_order``, ``cancel_order``, ``touch_order`` (``order_reference``),
 ``rename_location`` (``from, to``).
 """
@@ -12,6 +16,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -23,7 +28,7 @@ from returns_pipeline.sandbox.linnworks.state import (
     RmaLine,
     row_of,
 )
-from returns_pipeline.sandbox.model import Order
+from returns_pipeline.sandbox.model import Order, OrderLine
 
 
 class NotYet(Exception):  # noqa: N818 (it is no error)
@@ -175,12 +180,103 @@ def _rename(state: LinnworksState, action: Mapping[str, Any], _at: datetime) -> 
     raise NotYet(f"no location {action['from']!r}")
 
 
+def _delete_rma(state: LinnworksState, action: Mapping[str, Any], _at: datetime) -> dict[str, Any]:
+    lines = [
+        line
+        for rma in state.rmas_of(_order(state, action))
+        for line in rma.live
+        if line.actioned_at is None
+    ]
+    if not lines:
+        raise NotYet("no such booking")
+    for line in lines:
+        line.deleted = True
+    return {"done": "delete_rma"}
+
+
+def _undo_rma(state: LinnworksState, action: Mapping[str, Any], at: datetime) -> dict[str, Any]:
+    for rma in _rmas(state, action):
+        for line in rma.live:
+            state.move(line.order_row.sku, line.location, -line.quantity, "Undone by staff", at)
+            line.deleted = True
+    return {"done": "undo_rma"}
+
+
+def _void_refund(state: LinnworksState, action: Mapping[str, Any], _at: datetime) -> dict[str, Any]:
+    wanted = Decimal(str(action["amount"]))
+    for refund in state.refunds_of(_order(state, action)):
+        if refund.amount == wanted:
+            refund.deleted = True
+            return {"done": "void_refund"}
+    raise NotYet(f"no refund of {wanted}")
+
+
+def _make_order(state: LinnworksState, action: Mapping[str, Any], at: datetime) -> dict[str, Any]:
+    order = _order(state, action)
+    item = state.item(action["sku"])
+    if item is None:
+        raise NotYet(f"no item {action['sku']!r}")
+    quantity = action["quantity"]
+    line = OrderLine(
+        row_id=state.guid(),
+        item_number="",
+        sku=item.sku,
+        stock_item_id=item.id,
+        title=item.title,
+        quantity=quantity,
+        price_per_unit=Decimal(0),
+        tax_rate=Decimal(20),
+        line_total=Decimal(0),
+        unit_cost=item.unit_cost,
+    )
+    made = replace(
+        order,
+        id=state.guid(),
+        num_id=order.num_id + 500_000,
+        reference=f"{order.reference}-BY-HAND",
+        secondary_reference="",
+        external_reference="",
+        received_at=at,
+        paid_at=at,
+        processed_at=at,
+        last_updated=at,
+        lines=[line],
+        related_to=order.reference,
+        is_exchange=True,
+    )
+    state.add_order(made)
+    return {"order_id": made.id, "num_id": made.num_id}
+
+
+def _link_item(state: LinnworksState, action: Mapping[str, Any], at: datetime) -> dict[str, Any]:
+    order = _order(state, action)
+    for line in order.lines:
+        item = state.item(line.sku)
+        if line.unlinked and item is not None:
+            line.unlinked, line.stock_item_id = False, item.id
+    state.touch(order, at)
+    return {"done": "link_item"}
+
+
+def _count_stock(state: LinnworksState, action: Mapping[str, Any], at: datetime) -> dict[str, Any]:
+    place = state.location_id(action["location"])
+    change = action["level"] - state.levels[action["sku"], place]
+    state.move(action["sku"], place, change, "Counted by staff", at)
+    return {"done": "count_stock"}
+
+
 _ACTIONS: dict[str, Callable[[LinnworksState, Mapping[str, Any], datetime], dict[str, Any]]] = {
     "book_rma": _book,
     "action_rma": _action,
+    "delete_rma": _delete_rma,
+    "undo_rma": _undo_rma,
     "edit_location": _edit_location,
     "move": _move,
     "refund": _refund,
+    "void_refund": _void_refund,
+    "make_order": _make_order,
+    "link_item": _link_item,
+    "count_stock": _count_stock,
     "process_order": _process,
     "cancel_order": _cancel,
     "touch_order": _touch,
