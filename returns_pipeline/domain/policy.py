@@ -150,6 +150,8 @@ class FinancePolicy:
     fx_vat: str = "sale"  # "sale" | "period": at which rate a sale is taken back
     fx_rates: Mapping[str, str] = field(default_factory=dict)  # EUR, EUR.2026-03 -> rate
     confirm_within: timedelta = timedelta()  # exported and no ledger id: a task after; 0: never
+    rounding_per_line_minor: int = 1  # Xero's rounding of a batch above this is a task; 0: any
+    rounding_limit_minor: int = 50  # and above this in all; 0: any
     units: Mapping[str, BooksUnit] = field(default_factory=dict)  # by code
 
 

@@ -445,6 +445,8 @@ def _finance(table: Table) -> FinancePolicy:
         fx_vat=table.either("fx_vat", "sale", "period"),
         fx_rates=table.mapping("fx_rates", lambda v, w: _rate(v, w, table.problems)),
         confirm_within=table.duration("confirm_within"),
+        rounding_per_line_minor=table.count("rounding_per_line_minor"),
+        rounding_limit_minor=table.count("rounding_limit_minor"),
         units=_units(table.table("units")),
         accounts=table.mapping("accounts", lambda v, _: v),
     )

@@ -29,6 +29,7 @@ from returns_pipeline.steps import (
     exchange_tasks,
     finance_tasks,
     operations_tasks,
+    sealed_tasks,
     soundness,
     worth,
 )
@@ -750,15 +751,12 @@ def settle_units(rt: Runtime) -> dict[str, int]:
         orders = records.rows_of(connection, t.exchange_orders, units)
         paid_by_others = {one.unit_key for one in early_money.sent_by_others(connection)}
         lost, by_hand = _written_off(connection), _by_hand(connection)
-        unpaid = {
-            key
-            for key, one in said.of_open_units(connection, "money").items()
-            if one.kind is Kind.NO_REFUND
-        }
+        decided_money = said.of_open_units(connection, "money")
+        unpaid = {key for key, one in decided_money.items() if one.kind is Kind.NO_REFUND}
         exposed = exchange_tasks.exposed(connection, rt.policy)
         refunded = {
             key
-            for key, one in said.of_open_units(connection, "money").items()
+            for key, one in decided_money.items()
             if one.kind is Kind.EXCHANGE_TO_REFUND and not orders[key]
         }
         for key, unit in units.items():
@@ -792,6 +790,13 @@ def settle_units(rt: Runtime) -> dict[str, int]:
             if kind == "exchange":
                 even = any(row["is_even"] for row in orders[key])
                 money_done = replaced and (even or paid)
+            if sealed_tasks.credit_differs(
+                str(unit.refund_type),
+                None if key in decided_money else unit.refund_amount_minor,
+                refunds[key],
+                rt.policy.refunds.tolerance_minor,
+            ):
+                continue  # somebody's task, until both say the same
             if stock_done and money_done:
                 done.append(key)
         ledgered = _not_yet_ledgered(connection, done)

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 
 from returns_pipeline.domain.calendar import business_date
 from returns_pipeline.domain.policy import Policy
-from returns_pipeline.reporting.exports import TARGETS
+from returns_pipeline.reporting.exports import TARGETS, xero
 from returns_pipeline.reporting.exports.journal import (
     Journal,
     Ledger,
@@ -195,6 +195,38 @@ def export_batches(rt: Runtime, ids: Iterable[str], folder: Path) -> tuple[Outco
         for batch_id in ids
         for outcome in export(rt, _batch(batch_id), targets, folder, changed=Changed.KEEP)
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Rounding:
+    """By how much Xero's VAT of a batch is not ours, and of how many lines."""
+
+    batch_id: str
+    minor: int
+    currency: str
+    lines: int
+
+
+def roundings(connection: sa.Connection, ids: Sequence[str], policy: Policy) -> list[Rounding]:
+    """What Xero's own computation leaves over of these batches, as far as they go there."""
+    columns, line = t.batches.c, t.batch_lines.c
+    told = [column for column in t.batches.c if column.key != "body"]
+    headers = list(records.in_chunks(connection, sa.select(*told), columns.batch_id, ids))
+    # Without their units, which may be thousands.
+    units = sa.literal("[]").label("unit_keys")
+    query = sa.select(*(c for c in t.batch_lines.c if c.key != "unit_keys"), units)
+    lines: dict[str, list[Mapping[str, Any]]] = {row.batch_id: [] for row in headers}
+    for row in records.in_chunks(connection, query, line.batch_id, ids):
+        lines[row.batch_id].append(row._asdict())
+    ledger = ledger_of(policy, xero.NAME)
+    found = []
+    for header in headers:
+        journal = ledger.taken(from_rows(header._asdict(), lines[header.batch_id]))
+        if journal is not None:
+            net = sum(not one.is_vat for one in journal.lines)
+            left = xero.rounding(journal)
+            found.append(Rounding(header.batch_id, left, journal.currency, net))
+    return found
 
 
 def ledger_of(policy: Policy, target: str) -> Ledger:

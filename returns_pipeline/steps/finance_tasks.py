@@ -14,8 +14,7 @@ import sqlalchemy as sa
 
 from returns_pipeline.domain.calendar import business_date, day_bounds
 from returns_pipeline.domain.model import ExceptionRaised, Severity
-from returns_pipeline.reporting.exports import TARGETS
-from returns_pipeline.steps import batching, ledger_answers, periods
+from returns_pipeline.steps import batching, periods, sealed_tasks
 from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import tables as t
 
@@ -120,17 +119,4 @@ def not_confirmed(connection: sa.Connection, rt: Runtime, now: datetime) -> Rais
         )
 
 
-def refused_by_the_ledger(connection: sa.Connection, _rt: Runtime, _now: datetime) -> Raised:
-    """Files that an accounting program refused, as people told, and has not taken since."""
-    for row in ledger_answers.refused(connection):
-        anew = "; it was written anew since: import it again" if row.is_written_anew else ""
-        back = "; the batch was taken back since" if row.state == "reversed" else ""
-        yield ExceptionRaised(
-            code="EXPORT_REJECTED",
-            key=f"{row.batch_id}:{row.target}",
-            message=f"{TARGETS[row.target].TITLE} refused {row.batch_id}: {row.reason}{anew}{back}",
-            since=row.told_at,
-        )
-
-
-PREDICATES = (waiting_for_a_batch, not_confirmed, refused_by_the_ledger)
+PREDICATES = (waiting_for_a_batch, not_confirmed, *sealed_tasks.PREDICATES)

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from returns_pipeline.steps import batching, control, exporting, ledger_answers
+from returns_pipeline.steps import batching, control, corrections, exporting, ledger_answers
 from returns_pipeline.steps.exporting import Changed
+from returns_pipeline.storage import guards
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.engine import connect
 from returns_pipeline_tests.finance import books as told
-from returns_pipeline_tests.finance.books import Books, at
+from returns_pipeline_tests.finance.books import NOON, Books, at, back
 
 DAY = date(2026, 3, 14)
 BATCH = "HRL-20260314-UKGBP-00"
@@ -20,11 +21,21 @@ MORNING = at("2026-03-16T09:00:00")
 
 
 @pytest.fixture
-def books(database_url: str, tmp_path: Path) -> Books:
+def books(sqlite_url: str, tmp_path: Path) -> Books:
     """The worked example, closed, with its file for Xero."""
-    made = Books(database_url, tmp_path, told.DROP_OFF_PAYS)
+    return closed(sqlite_url, tmp_path)
+
+
+@pytest.fixture
+def on_both(database_url: str, tmp_path: Path) -> Books:
+    """The same, once on each of the two databases."""
+    return closed(database_url, tmp_path)
+
+
+def closed(url: str, folder: Path) -> Books:
+    made = Books(url, folder, told.DROP_OFF_PAYS)
     told.live_through_the_example(made)
-    export(made, tmp_path)
+    export(made, folder)
     return made
 
 
@@ -58,16 +69,16 @@ def queue(books: Books, code: str, now: datetime = MORNING) -> dict[str, Any]:
 # --- a ledger that refuses a file -----------------------------------------------------
 
 
-def test_a_refused_file_is_a_task_until_it_is_taken(books: Books) -> None:
-    assert queue(books, "EXPORT_REJECTED") == {}
-    assert answer(books, taken=False, reason="account 4100 is archived")
-    (open_,) = queue(books, "EXPORT_REJECTED").values()
+def test_a_refused_file_is_a_task_until_it_is_taken(on_both: Books) -> None:
+    assert queue(on_both, "EXPORT_REJECTED") == {}
+    assert answer(on_both, taken=False, reason="account 4100 is archived")
+    (open_,) = queue(on_both, "EXPORT_REJECTED").values()
     assert open_.key == f"{BATCH}:xero"
     assert (open_.severity, open_.owner) == ("S1", "Finance")
     assert open_.message == f"Xero manual journals refused {BATCH}: account 4100 is archived"
-    assert answer(books, taken=True)
-    assert queue(books, "EXPORT_REJECTED") == {}
-    way = [row.state for row in books.rows(sa.select(t.batch_events)) if row.batch_id == BATCH]
+    assert answer(on_both, taken=True)
+    assert queue(on_both, "EXPORT_REJECTED") == {}
+    way = [row.state for row in on_both.rows(sa.select(t.batch_events)) if row.batch_id == BATCH]
     assert way[-2:] == ["refused", "taken"]
 
 
@@ -103,3 +114,126 @@ def test_a_program_that_was_given_no_file_has_refused_none(books: Books) -> None
     with pytest.raises(batching.WrongState, match=r"no file of .* was written for Sage 50"):
         answer(books, taken=False, reason="x", target="sage50")
     assert books.rows(sa.select(t.ledger_answers)) == []
+
+
+# --- roundings ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("limit", "raised"),
+    [("", False), ("rounding_limit_minor = 0", False), ("rounding_per_line_minor = 0", False)],
+)
+def test_the_examples_penny_is_no_task(books: Books, limit: str, raised: bool) -> None:  # noqa: FBT001
+    books.file.write_text(f"{told.DROP_OFF_PAYS}[finance]\n{limit}\n")
+    assert bool(queue(books, "ROUNDING_OVER_LIMIT")) is raised
+
+
+def unguarded(books: Books) -> None:
+    engine = connect(books.url)
+    with engine.begin() as connection:
+        for statement in guards.without(engine.dialect.name):
+            connection.exec_driver_sql(statement)
+    engine.dispose()
+
+
+def vat_is_off_by(books: Books, minor: int) -> None:
+    """Make the sealed batch one whose VAT is not its rate's: what no step of ours would seal."""
+    engine = connect(books.url)
+    line = t.batch_lines.c
+    with engine.begin() as connection:
+        for role, side in (("vat_output", "debit"), ("refund_clearing.paypal", "credit")):
+            connection.execute(
+                sa.update(t.batch_lines)
+                .where(line.batch_id == BATCH, line.role == role, line.side == side)
+                .values(amount_minor=line.amount_minor + minor)
+            )
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("limits", "off", "most"),
+    [
+        ("", 15, "0.15"),  # a penny for each of fifteen lines
+        ("rounding_per_line_minor = 0", 50, "0.50"),
+        ("rounding_per_line_minor = 2\nrounding_limit_minor = 20", 20, "0.20"),
+    ],
+)
+def test_a_rounding_above_the_limit_is_a_task_until_it_is_below(
+    books: Books, limits: str, off: int, most: str
+) -> None:
+    books.file.write_text(f"{told.DROP_OFF_PAYS}[finance]\n{limits}\n")
+    unguarded(books)
+    vat_is_off_by(books, off - 1)  # and a penny
+    assert queue(books, "ROUNDING_OVER_LIMIT") == {}
+    vat_is_off_by(books, 1)
+    (open_,) = queue(books, "ROUNDING_OVER_LIMIT").values()
+    assert (open_.key, open_.owner, open_.severity) == (BATCH, "Finance", "S2")
+    assert open_.amount_minor == off + 1
+    assert f"over {most}" in open_.message
+    # It stays while it is in the queue, however old the batch is by then; and ends with its cause.
+    assert queue(books, "ROUNDING_OVER_LIMIT", at("2026-03-26T09:00:00"))
+    books.file.write_text(f"{told.DROP_OFF_PAYS}[finance]\nrounding_per_line_minor = 0\n"
+                          "rounding_limit_minor = 60\n")  # fmt: skip
+    assert queue(books, "ROUNDING_OVER_LIMIT", at("2026-03-26T10:00:00")) == {}
+
+
+def test_a_batch_without_a_file_for_xero_has_no_rounding(database_url: str, tmp_path: Path) -> None:
+    made = Books(database_url, tmp_path, told.DROP_OFF_PAYS)
+    told.live_through_the_example(made)
+    unguarded(made)
+    vat_is_off_by(made, 500)
+    assert queue(made, "ROUNDING_OVER_LIMIT") == {}
+
+
+# --- store credit -------------------------------------------------------------------
+
+
+def settle(books: Books, now: datetime) -> None:
+    with books.run(now) as rt:
+        control.settle_units(rt)
+
+
+@pytest.mark.parametrize(
+    ("unit", "as_told", "after"),
+    [
+        ("R4", {"refundType": "store-credit"}, {"refundType": "refund"}),
+        ("R1", {"refundType": "refund"}, {"refundType": "store-credit"}),
+        (
+            "R4",
+            {"refundType": "store-credit", "refundAmount": "45.00"},
+            {"refundType": "store-credit", "refundAmount": "40.00"},
+        ),
+    ],
+)
+def test_credit_told_otherwise_than_it_was_entered_is_a_task_until_both_agree(
+    books: Books, unit: str, as_told: dict[str, str], after: dict[str, str]
+) -> None:
+    def tell(more: dict[str, str], now: datetime) -> None:
+        changed = {"updatedAt": now.strftime("%Y-%m-%dT%H:%M:%SZ")}
+        books.tell(now, (), [back(unit, NOON, **{**more, **changed})])
+        settle(books, now)
+
+    settle(books, MORNING)
+    assert queue(books, "STORE_CREDIT_UNMATCHED") == {}
+    tell(after, at("2026-03-17T09:00:00"))
+    (open_,) = queue(books, "STORE_CREDIT_UNMATCHED", at("2026-03-17T09:05:00")).values()
+    assert (open_.key, open_.owner, open_.severity) == (f"unit-{unit}", "Finance", "S2")
+    assert BATCH in open_.message
+    settle(books, at("2026-03-17T09:10:00"))
+    assert queue(books, "STORE_CREDIT_UNMATCHED", at("2026-03-17T09:15:00"))
+    tell(as_told, at("2026-03-17T10:00:00"))
+    assert queue(books, "STORE_CREDIT_UNMATCHED", at("2026-03-17T10:05:00")) == {}
+
+
+def test_credit_of_a_batch_that_was_taken_back_alone_is_a_task(on_both: Books) -> None:
+    with on_both.run(MORNING) as rt:
+        corrections.reverse(rt, BATCH, reason="a test", replace=False)
+    (open_,) = queue(on_both, "STORE_CREDIT_UNMATCHED").values()
+    assert (open_.key, open_.amount_minor, open_.currency) == (BATCH, 4500, "GBP")
+    assert open_.message.startswith("45.00 GBP of store credit was given for 1 units")
+
+
+def test_credit_of_a_batch_that_was_made_anew_is_none(books: Books) -> None:
+    with books.run(MORNING) as rt:
+        corrections.reverse(rt, BATCH, reason="a test")
+    assert queue(books, "STORE_CREDIT_UNMATCHED") == {}

@@ -125,3 +125,9 @@ def test_every_link_within_the_page_leads_somewhere() -> None:
 def test_the_packaged_file_points_to_the_page() -> None:
     packaged_text = Path(PROJECT / "returns_pipeline" / "policy.toml").read_text("utf-8")
     assert "docs/policy.md" in packaged_text
+
+
+def test_every_account_of_the_shipped_policy_has_a_name() -> None:
+    shipped = packaged_policy()
+    accounts = set(shipped["finance"]["accounts"].values())
+    assert accounts <= set(shipped["exports"]["account_names"])

@@ -59,7 +59,7 @@ def write(name: str, journals: Sequence[Journal], ledger: Ledger) -> Written:
 
 def _unnamed(journal: Journal, ledger: Ledger) -> list[str]:
     missing = []
-    if _left_over(journal) and not ledger.rounding_account:
+    if rounding(journal) and not ledger.rounding_account:
         missing.append(
             f"{journal.batch_id}: no account for vat_rounding_difference in the policy's "
             "[finance.accounts]"
@@ -79,7 +79,7 @@ def _unnamed(journal: Journal, ledger: Ledger) -> list[str]:
 
 def _unlike(journal: Journal) -> list[str]:
     """VAT further from what Xero will compute than a penny a unit is no rounding."""
-    left, units = _left_over(journal), {unit for line in journal.lines for unit in line.units}
+    left, units = rounding(journal), {unit for line in journal.lines for unit in line.units}
     if abs(left) <= len(units) + len(journal.lines):
         return []
     amount = f"{figure(abs(left), journal.currency)} {journal.currency}"
@@ -100,14 +100,14 @@ def _tax(line: Line) -> int:
     return half_up_div(line.minor * int(whole + part), 100 * int("1" + "0" * len(part)))
 
 
-def _left_over(journal: Journal) -> int:
+def rounding(journal: Journal) -> int:
     """What the journal's lines come to after Xero's tax: nought, but for rounding."""
     return sum(line.minor + _tax(line) for line in journal.lines if not line.is_vat)
 
 
 def _blocks(journal: Journal, ledger: Ledger) -> list[Block]:
     lines = [line for line in journal.lines if not line.is_vat]
-    left = _left_over(journal)
+    left = rounding(journal)
     if left:
         lines.append(Line(0, "VAT rounding of Xero", ledger.rounding_account, "", -left, ()))
     if len(lines) <= MOST_LINES:
