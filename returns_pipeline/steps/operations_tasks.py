@@ -38,26 +38,27 @@ _MAPPING = ("disposition", "dispositions", "locations", "finance")
 def shipments(connection: sa.Connection, _rt: Runtime, now: datetime) -> Raised:
     """Consolidated shipments of which more, or less, arrived than they are said to hold."""
     listed, items = t.shipment_items.c, t.return_items.c
-    # From the open units on: a shipment that came out is not looked at again.
-    open_units = sa.select(items.unit_key).where(items.is_open)
-    in_question = sa.select(listed.shipment_id).where(listed.unit_key.in_(open_units))
-    query = (
-        sa.select(
-            listed.shipment_id,
-            items.unit_key,
-            items.return_id,
-            items.order_number,
-            items.received_at,
-            items.is_open,
-        )
-        .join_from(t.shipment_items, t.return_items, items.unit_key == listed.unit_key)
-        .where(listed.shipment_id.in_(in_question))
-        .order_by(listed.shipment_id, items.unit_key)
-    )
+    # From the open units on: a shipment that came out is not looked at again. In two readings,
+    # since PostgreSQL goes through all units there ever were to make one of them.
+    in_question = connection.scalars(
+        sa.select(listed.shipment_id)
+        .distinct()
+        .join_from(t.return_items, t.shipment_items, items.unit_key == listed.unit_key)
+        .where(items.is_open)
+    ).all()
+    query = sa.select(
+        listed.shipment_id,
+        items.unit_key,
+        items.return_id,
+        items.order_number,
+        items.received_at,
+        items.is_open,
+    ).join_from(t.shipment_items, t.return_items, items.unit_key == listed.unit_key)
     held: dict[str, list[Any]] = defaultdict(list)
-    for row in connection.execute(query):
+    for row in records.in_chunks(connection, query, listed.shipment_id, sorted(in_question)):
         held[row.shipment_id].append(row)
-    for shipment, rows in held.items():
+    for shipment, rows in sorted(held.items()):
+        rows.sort(key=lambda row: row.unit_key)
         arrived = [row.received_at for row in rows if row.received_at is not None]
         missing = [row for row in rows if row.received_at is None and row.is_open]
         if arrived and missing and min(arrived) <= now - _UNPACKED_WITHIN:
