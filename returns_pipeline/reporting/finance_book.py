@@ -40,7 +40,7 @@ _THIN = Side(style="thin", color="BFBFBF")
 _UNDER = Border(bottom=_THIN)
 _BOX = Border(bottom=Side(style="thin", color="404040"))
 _WORDS = {"good": "in order", "watch": "look", "bad": "wrong"}
-_WIDTHS = (46, 18, 18, 18, 14, 14, 14, 14)
+_WIDTHS = (46, 18, 18, 18, 14, 14, 14, 14, 16)
 _TOTALS = (
     ("units", "Units"),
     ("gross", "Given back, with VAT"),
@@ -191,7 +191,8 @@ class _Summary:
             self.row += 1
             return (0, 0)
         head, transit = self.row, 0
-        self._head("account", "by the lines", "by the items", "difference", *(n for n, _ in AGES))
+        steps = (*(name for name, _ in AGES), "without an age")
+        self._head("account", "by the lines", "by the items", "difference", *steps)
         first = "returned_goods_in_transit"
         for one in sorted(self.books.balances, key=lambda b: b.role != first):
             transit += one.role == first
@@ -202,8 +203,10 @@ class _Summary:
             difference = self._put(4, one.difference, MONEY, one.currency)
             if one.difference:
                 difference.fill = PatternFill("solid", fgColor=COLOURS["bad"])
-            for at, (step, _) in enumerate(AGES, start=5):
-                self._put(at, one.ages[step], MONEY, one.currency)
+            aged = [one.ages[step] for step, _ in AGES]
+            # What was brought forward, or is many units in one, is no step's: the row adds up.
+            for at, minor in enumerate((*aged, one.items_minor - sum(aged)), start=5):
+                self._put(at, minor, MONEY, one.currency)
             self.row += 1
         return (head, head + transit)
 

@@ -162,3 +162,24 @@ def test_a_reversal_takes_its_batch_from_the_totals() -> None:
 )  # fmt: skip
 def test_items_age_in_the_steps_of_the_report(days: int, step: str) -> None:
     assert age_step(days) == step
+
+
+def test_the_ages_of_a_balance_come_to_its_items_what_was_brought_forward_included() -> None:
+    summary = opened(period.month_books())["Summary"]
+    rows = [[cell.value for cell in row] for row in summary.iter_rows(max_col=9)]
+    head = next(n for n, row in enumerate(rows) if row[0] == "account")
+    assert rows[head][4:] == [
+        "0-7 days",
+        "8-14 days",
+        "15-30 days",
+        "over 30 days",
+        "without an age",
+    ]
+    balances = []
+    for row in rows[head + 1 :]:
+        if row[2] is None:
+            break
+        balances.append(row)
+    assert balances
+    for row in balances:
+        assert sum(Decimal(str(value)) for value in row[4:9]) == Decimal(str(row[2])), row[0]
