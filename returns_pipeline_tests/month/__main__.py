@@ -66,7 +66,11 @@ def _print(told: Told) -> None:
         for name, value in told.did.items()
     }
     table("What was done", did)
-    table("Seconds", {name: f"{taken:8.1f}" for name, taken in told.phases.seconds.items()})
+    spent = told.phases.processor
+    table(
+        "Seconds by the clock, and of this process's processor",
+        {name: f"{taken:8.1f} {spent[name]:8.1f}" for name, taken in told.phases.seconds.items()},
+    )
     if told.differences:
         sys.stdout.write(f"\n{len(told.differences)} differences:\n")
         sys.stdout.writelines(f"  {one}\n" for one in told.differences)

@@ -39,7 +39,10 @@ class Told:
         return {
             "holds": not self.differences,
             "did": self.did,
-            "seconds": {name: round(taken, 2) for name, taken in self.phases.seconds.items()},
+            "seconds": {name: round(taken, 1) for name, taken in self.phases.seconds.items()},
+            "of the processor": {
+                name: round(taken, 1) for name, taken in self.phases.processor.items()
+            },
             "differences": self.differences,
         }
 
