@@ -42,10 +42,9 @@ def shipments(connection: sa.Connection, _rt: Runtime, now: datetime) -> Raised:
     # since PostgreSQL goes through all units there ever were to make one of them.
     in_question = connection.scalars(
         sa.select(listed.shipment_id)
-        .distinct()
         .join_from(t.return_items, t.shipment_items, items.unit_key == listed.unit_key)
         .where(items.is_open)
-    ).all()
+    )
     query = sa.select(
         listed.shipment_id,
         items.unit_key,
@@ -55,7 +54,7 @@ def shipments(connection: sa.Connection, _rt: Runtime, now: datetime) -> Raised:
         items.is_open,
     ).join_from(t.shipment_items, t.return_items, items.unit_key == listed.unit_key)
     held: dict[str, list[Any]] = defaultdict(list)
-    for row in records.in_chunks(connection, query, listed.shipment_id, sorted(in_question)):
+    for row in records.in_chunks(connection, query, listed.shipment_id, sorted(set(in_question))):
         held[row.shipment_id].append(row)
     for shipment, rows in sorted(held.items()):
         rows.sort(key=lambda row: row.unit_key)
