@@ -300,7 +300,7 @@ def _totals(lines: Sequence[BatchLine]) -> dict[str, int]:
         "fees": total("return_fee_income", "credit"),
         "shipping": total("shipping_refunded", "debit"),
         "store_credit": total("store_credit_liability", "credit"),
-        "exchange": total("exchange_clearing", "credit"),
+        "exchange": total("exchange_clearing", "credit") - total("exchange_clearing", "debit"),
         "refunds": total("refund_clearing", "credit"),
         "cost_restocked": total("inventory", "debit"),
         "debit": sum(line.amount_minor for line in lines if line.side == "debit"),

@@ -6,7 +6,7 @@ the rules do with it to the module of each rule. ``docs/policy.md`` documents ev
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date, time, timedelta
 from functools import lru_cache
@@ -85,6 +85,7 @@ class ExchangePolicy:
     check_stock: bool = True
     wait_for_stock: timedelta = timedelta(days=3)  # then CX may turn it into a refund
     instant_channels: frozenset[str] = frozenset()  # folded sources, or source/subsource
+    instant_groups: frozenset[str] = frozenset()  # folded tags of orders
     instant_window: timedelta = timedelta(days=14)  # for the original to come
     clearing_open: timedelta = timedelta(days=7)  # for a replacement to take its value up
 
@@ -224,10 +225,20 @@ class Policy:
     exchange: ExchangePolicy = field(default_factory=ExchangePolicy)
 
 
-def sends_at_once(policy: Policy, source: str, sub_source: str) -> bool:
-    """Whether replacements for this channel's orders leave before their originals are back."""
-    named = policy.exchange.instant_channels
-    return not named.isdisjoint({fold(source), f"{fold(source)}/{fold(sub_source)}"})
+def sends_at_once(
+    policy: Policy, source: str, sub_source: str, groups: Collection[str] = ()
+) -> bool:
+    """Whether replacements for such orders leave before their originals are back.
+
+    Args:
+        policy: The merchant's.
+        source: Of the order.
+        sub_source: Of the order.
+        groups: The customer groups of the order: its tags in Linnworks, folded.
+    """
+    channels, named = policy.exchange.instant_channels, policy.exchange.instant_groups
+    channel = {fold(source), f"{fold(source)}/{fold(sub_source)}"}
+    return not channels.isdisjoint(channel) or not named.isdisjoint(groups)
 
 
 def books_unit(policy: Policy, source: str, sub_source: str) -> BooksUnit:

@@ -7,6 +7,7 @@ are kept at all. The shopper is not among them. Not here: asking (``clients.linn
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ import msgspec
 
 from returns_pipeline.domain.model import Order, OrderLine
 from returns_pipeline.domain.money import exponent
-from returns_pipeline.domain.policy import order_key
+from returns_pipeline.domain.policy import fold, order_key
 
 
 class UnreadableOrder(ValueError):  # noqa: N818 (it says what is so)
@@ -50,6 +51,10 @@ class _Item(msgspec.Struct):
     CompositeSubItems: list[_Item] | None = None
 
 
+class _Identifier(msgspec.Struct):
+    Tag: str | None = None
+
+
 class _General(msgspec.Struct):
     ReferenceNum: str | None = None
     SecondaryReference: str | None = None
@@ -59,6 +64,7 @@ class _General(msgspec.Struct):
     SubSource: str | None = None
     HoldOrCancel: bool | None = None
     IsCancelled: bool | None = None
+    Identifiers: list[_Identifier] | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class _Totals(msgspec.Struct):
@@ -131,7 +137,25 @@ def redact_order(raw: bytes) -> bytes:
     Raises:
         UnreadableOrder: When the order is not of the published shape.
     """
-    return _encoder.encode(_decode(raw))
+    found = _decode(raw)
+    general = found.GeneralInfo
+    # A tag is a code of the shop's; what looks like words about somebody is not kept.
+    kept = [one for one in general.Identifiers or () if one.Tag and _TAG.fullmatch(one.Tag)]
+    general.Identifiers = kept or msgspec.UNSET
+    return _encoder.encode(found)
+
+
+_TAG = re.compile(r"[\w.+/ -]{1,40}")
+
+
+def tags(raw: bytes) -> frozenset[str]:
+    """The order's identifiers, folded: the groups that the shop put it, or its shopper, in.
+
+    Raises:
+        UnreadableOrder: When the order is not of the published shape.
+    """
+    found = _decode(raw).GeneralInfo.Identifiers or ()
+    return frozenset(fold(one.Tag) for one in found if one.Tag)
 
 
 def _decode(raw: bytes) -> _Order:

@@ -122,7 +122,10 @@ class Refund:
 
 @dataclass(frozen=True, slots=True)
 class Replacement:
-    """An exchange order made that day."""
+    """An exchange order made that day.
+
+    Of an uneven one: what its original leaves for the shopper, or what the shopper paid on top.
+    """
 
     item_id: str
     return_id: str
@@ -131,6 +134,27 @@ class Replacement:
     quantity: int
     reference: str
     state: str
+    amount_minor: int
+    currency: str
+    residual_minor: int = 0
+    extra_minor: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """A replacement that is out while its original is not back, as it is now.
+
+    ``amount_minor`` is what was paid for the original.
+    """
+
+    item_id: str
+    return_id: str
+    order_number: str
+    sku: str
+    reference: str
+    stage: str
+    ordered_at: datetime
+    is_allowed: bool
     amount_minor: int
     currency: str
 
@@ -273,6 +297,7 @@ class DayReport:
     suspended_writes: int  # read back, and still a person's to decide
     three_ways: tuple[ThreeWay, ...] = ()
     reconciled: Reconciled | None = None
+    exposure: tuple[Exposure, ...] = ()  # the oldest first
 
     def overdue(self, task: Task) -> bool:
         """Whether its owner should have acted by now."""
@@ -443,6 +468,7 @@ class DayReport:
             "held": self.held_by_reason(),
             "refunds": self.refunds_by_state(),
             "exchanges": len(self.replacements),
+            "exposure": {"replacements": len(self.exposure), "amounts": sums(self.exposure)},
             "exceptions": self.by_owner(),
             "batches": [
                 {
@@ -469,7 +495,7 @@ class DayReport:
         }
 
 
-def sums(rows: Iterable[HeldUnit | Refund | Task]) -> dict[str, int]:
+def sums(rows: Iterable[HeldUnit | Refund | Task | Exposure]) -> dict[str, int]:
     """The rows' amounts by currency; those without a currency have none."""
     total: Counter[str] = Counter()
     for row in rows:

@@ -97,6 +97,12 @@ def _cards(report: DayReport) -> str:
             "replacements ordered",
         ),
         (
+            "exposure",
+            "Exposure",
+            amounts_text(sums(report.exposure)) if report.exposure else "none",
+            f"in {counted(len(report.exposure), 'original')} missing, replaced already",
+        ),
+        (
             "tasks",
             "Exceptions",
             str(len(report.tasks)),

@@ -66,6 +66,7 @@ def sections(report: DayReport) -> tuple[Section, ...]:
         _held(report),
         _refunds(report),
         _exchanges(report),
+        _exposure(report),
         _tasks(report),
         _batch(report),
         _open(report),
@@ -215,17 +216,61 @@ def _exchanges(report: DayReport) -> Section:
         Column("State"),
         Column("Pieces", COUNT),
         Column("Price", MONEY),
+        Column("Left for the shopper", MONEY),
+        Column("Paid on top", MONEY),
     )
+
+    def money(minor: int, currency: str) -> tuple[int | None, str]:
+        return (minor or None, currency if minor else "")
+
     rows = (
-        (*_unit(x), x.reference, x.state, x.quantity, (x.amount_minor, x.currency))
+        (
+            *_unit(x),
+            x.reference,
+            x.state,
+            x.quantity,
+            (x.amount_minor, x.currency),
+            money(x.residual_minor, x.currency),
+            money(x.extra_minor, x.currency),
+        )
         for x in report.replacements
     )
     return Section(
         "exchanges",
         "Exchange orders",
-        "Replacements ordered that day, after the goods were back.",
+        "Replacements ordered that day. Of an uneven one, what its original leaves is refunded "
+        "by the batch of the day the order was made; what was paid on top stands in it too.",
         columns,
         _sorted(rows),
+    )
+
+
+def _exposure(report: DayReport) -> Section:
+    columns = (
+        *_UNIT,
+        Column("Replacement order", CODE),
+        Column("The original is"),
+        Column("Age in days", COUNT),
+        Column("Paid for it", MONEY),
+        Column("Sent at once"),
+    )
+    rows = (
+        (
+            *_unit(x),
+            x.reference,
+            x.stage.replace("_", " "),
+            (report.made_at - x.ordered_at).days,
+            (x.amount_minor, x.currency),
+            "allowed by the policy" if x.is_allowed else "not allowed",
+        )
+        for x in report.exposure
+    )
+    return Section(
+        "exposure",
+        "Exposure",
+        "Replacements that were ordered and whose originals are missing now, the oldest first.",
+        columns,
+        tuple(rows),
     )
 
 

@@ -11,7 +11,7 @@ from openpyxl.styles import PatternFill
 from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.worksheet import Worksheet
 
-from returns_pipeline.reporting.day import DayReport, amounts_text
+from returns_pipeline.reporting.day import DayReport, amounts_text, sums
 from returns_pipeline.reporting.sections import COUNT, MONEY, Column, sections
 from returns_pipeline.reporting.sheets import (
     BOLD,
@@ -78,6 +78,12 @@ def _summary(sheet: Worksheet, report: DayReport) -> None:
             ],
         ),
         (
+            "Replacements out, originals missing",
+            [["Replacements", len(report.exposure), amounts_text(sums(report.exposure))]]
+            if report.exposure
+            else [],
+        ),
+        (
             "Exceptions by owner",
             [[r["owner"], r["open"], amounts_text(r["amounts"])] for r in report.by_owner()],
         ),
@@ -142,4 +148,5 @@ def _facts(report: DayReport) -> list[tuple[Any, ...]]:
         *(row("held", f"{h.gate}: {h.code}", h, (h.amount_minor, h.currency)) for h in report.held),
         *(row("refund", r.state, r, (r.amount_minor, r.currency)) for r in report.refunds),
         *(row("exchange", x.state, x, (x.amount_minor, x.currency)) for x in report.replacements),
+        *(row("exposure", x.stage, x, (x.amount_minor, x.currency)) for x in report.exposure),
     ]

@@ -90,6 +90,7 @@ class Order:
     buyer_name: str = ""
     buyer_email: str = ""
     extended_properties: list[tuple[str, str, str]] = field(default_factory=list)
+    tags: tuple[str, ...] = ()  # its identifiers in Linnworks
     related_to: str | None = None  # reference of the original, for an exchange order
     is_exchange: bool = False
 

@@ -341,6 +341,7 @@ def _exchange(table: Table) -> ExchangePolicy:
         check_stock=table.flag("check_stock"),
         wait_for_stock=table.duration("wait_for_stock"),
         instant_channels=frozenset(_channel(text) for text in table.texts("instant_channels")),
+        instant_groups=frozenset(fold(text) for text in table.texts("instant_groups")),
         instant_window=table.duration("instant_window"),
         clearing_open=table.duration("clearing_open"),
     )

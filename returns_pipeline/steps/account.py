@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -24,6 +24,7 @@ from returns_pipeline.reporting.day import (
     Batch,
     BatchLine,
     DayReport,
+    Exposure,
     HeldUnit,
     Movement,
     OpenAmount,
@@ -35,7 +36,7 @@ from returns_pipeline.reporting.day import (
     Task,
     ThreeWay,
 )
-from returns_pipeline.steps import reconciling_money
+from returns_pipeline.steps import exchange_tasks, reconciling_money
 from returns_pipeline.steps.batching import SOURCES
 from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
@@ -343,6 +344,7 @@ class _Day:
                 ThreeWay(*told) for told in reconciling_money.of_day(self.connection, self.on)
             ),
             reconciled=self._reconciled(),
+            exposure=self._exposure(),
         )
 
     def _reconciled(self) -> Reconciled | None:
@@ -535,24 +537,57 @@ class _Day:
         query = (
             sa.select(*_ITEM, t.refunds_due)
             .join_from(t.refunds_due, t.return_items, due.unit_key == _ITEM[0])
-            .where(due.business_date == self.on)
+            .where(sa.or_(due.business_date == self.on, due.cleared_on == self.on))
         )
-        return tuple(
-            Refund(
+        return tuple(one for row in self.connection.execute(query) for one in self._refunds_of(row))
+
+    def _refunds_of(self, row: Any) -> Iterator[Refund]:
+        """What was given back for a unit that day; of an exchange, what that leaves as well."""
+        told = {"executor": row.executor, "currency": row.currency, "state": row.state}
+        left = max(0, row.amount_minor - row.new_value_minor) if row.cleared_at else 0
+        if row.business_date == self.on:
+            # Nobody is paid the return leg of an exchange: it is recorded.
+            leg = {"state": "recorded", "executor": "ledger"} if left else {}
+            same_day = row.cleared_on == self.on
+            yield Refund(
                 **_who(row),
+                **(told | leg),
                 tender=row.tender,
-                state=row.state,
-                executor=row.executor,
-                amount_minor=row.amount_minor,
+                amount_minor=row.amount_minor - (left if same_day else 0),
                 vat_minor=row.goods_vat_minor + row.shipping_vat_minor - row.fee_vat_minor,
-                currency=row.currency,
+                batch_id="" if left else row.batch_id or "",
+            )
+        if left and row.cleared_on == self.on:
+            yield Refund(
+                **_who(row),
+                **told,
+                tender="refund",
+                amount_minor=left,
+                vat_minor=0,
                 batch_id=row.batch_id or "",
             )
-            for row in self.connection.execute(query)
+
+    def _exposure(self) -> tuple[Exposure, ...]:
+        """Replacements that are out while their originals are missing."""
+        return tuple(
+            Exposure(
+                item_id=one.unit_key,
+                return_id=one.return_id,
+                order_number=one.order_number,
+                sku=one.sku,
+                reference=one.reference,
+                stage=one.stage,
+                ordered_at=one.ordered_at,
+                is_allowed=one.is_allowed,
+                amount_minor=one.value_minor,
+                currency=one.currency,
+            )
+            for one in exchange_tasks.exposure(self.connection, self.policy)
         )
 
     def _replacements(self) -> tuple[Replacement, ...]:
-        made = t.exchange_orders.c
+        made, due = t.exchange_orders.c, t.refunds_due.c
+        left = due.amount_minor - due.new_value_minor
         query = (
             sa.select(
                 *_ITEM[:3],
@@ -562,8 +597,11 @@ class _Day:
                 made.state,
                 (made.unit_price_minor * made.quantity).label("amount_minor"),
                 made.currency,
+                sa.case((left > 0, left), else_=0).label("residual_minor"),
+                sa.case((left < 0, -left), else_=0).label("extra_minor"),
             )
             .join_from(t.exchange_orders, t.return_items, made.unit_key == _ITEM[0])
+            .outerjoin(t.refunds_due, due.unit_key == made.unit_key)
             .where(made.created_order_at >= self.span[0], made.created_order_at < self.span[1])
         )
         return tuple(Replacement(*row) for row in self.connection.execute(query))

@@ -42,7 +42,7 @@ from returns_pipeline.domain.model import (
     Unit,
 )
 from returns_pipeline.domain.policy import Policy, sends_at_once
-from returns_pipeline.steps import carry_out
+from returns_pipeline.steps import carry_out, exchange_tasks
 from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import decisions, records
 from returns_pipeline.storage import tables as t
@@ -562,6 +562,7 @@ def exchanges(rt: Runtime) -> dict[str, int]:
         carry_out.no_replacement(connection, refunded)
         stored = _with_rows(connection, t.exchange_orders, wanted)
         gates = _Gates(connection, "exchange", now)
+        at_once = _sent_at_once(connection, work, set(wanted) - stored, rt.policy)
         rows = []
         for key, unit in wanted.items():
             found = work.matches.get(key)
@@ -572,9 +573,7 @@ def exchanges(rt: Runtime) -> dict[str, int]:
                 continue
             decided = work.decided(unit, rt)
             late = work.is_late(unit, rt)
-            instant = isinstance(found.match, Matched) and _is_sent_at_once(
-                work.orders[found.match.order_id], rt.policy
-            )
+            instant = isinstance(found.match, Matched) and found.match.order_id in at_once
             verdict = gate_rules.exchange_gate(
                 unit, found.match, decided, rt.policy, late=late, instant=instant
             )
@@ -620,8 +619,20 @@ def exchanges(rt: Runtime) -> dict[str, int]:
     return {"computed": len(rows), **gates.held}
 
 
-def _is_sent_at_once(order: Order, policy: Policy) -> bool:
-    return sends_at_once(policy, order.source, order.sub_source)
+def _sent_at_once(
+    connection: sa.Connection, work: _Work, units: Iterable[str], policy: Policy
+) -> set[str]:
+    """Of the units' orders those whose replacements do not wait for the originals."""
+    found = (work.matches[key].match for key in units if key in work.matches)
+    ids = {match.order_id for match in found if isinstance(match, Matched)}
+    groups = exchange_tasks.groups_of(connection, policy, ids)
+    return {
+        key
+        for key in ids
+        if sends_at_once(
+            policy, work.orders[key].source, work.orders[key].sub_source, groups.get(key, ())
+        )
+    }
 
 
 def _refunded_instead(connection: sa.Connection) -> dict[str, Decision]:

@@ -7,7 +7,7 @@ as figures; and the question whether exchange clearing holds what is open and no
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from returns_pipeline.domain.model import ExceptionRaised
 from returns_pipeline.domain.money import format_minor
 from returns_pipeline.domain.policy import Policy, sends_at_once
+from returns_pipeline.normalise import linnworks as lw
 from returns_pipeline.steps.invariants import Finding, Scope, batch_ids, finding
 from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import decisions as said
@@ -45,6 +46,31 @@ class Exposed:
     is_allowed: bool
 
 
+def groups_of(
+    connection: sa.Connection, policy: Policy, order_ids: Collection[str]
+) -> dict[str, frozenset[str]]:
+    """The customer groups of orders: their tags as Linnworks told them last.
+
+    Asked of the kept payloads, and only where the policy names a group.
+    """
+    if not policy.exchange.instant_groups:
+        return {}
+    raw = t.raw_payloads.c
+    newest = sa.select(sa.func.max(raw.id)).where(raw.source.in_(_ORDERS)).group_by(raw.key)
+    found = {}
+    for part in records.chunks(sorted(order_ids), 500):
+        query = sa.select(raw.key, raw.body).where(raw.id.in_(newest.where(raw.key.in_(part))))
+        for row in connection.execute(query):
+            try:
+                found[row.key] = lw.tags(row.body.encode())
+            except lw.UnreadableOrder:
+                continue  # kept as received; it is somebody's task already
+    return found
+
+
+_ORDERS = ("linnworks.order.v1", "linnworks.order.v2")
+
+
 def exposure(connection: sa.Connection, policy: Policy) -> list[Exposed]:
     """Replacements ordered whose originals are missing, the oldest first."""
     wanted, items, orders = t.exchange_orders.c, t.return_items.c, t.orders.c
@@ -58,6 +84,7 @@ def exposure(connection: sa.Connection, policy: Policy) -> list[Exposed]:
             wanted.reference,
             wanted.sku,
             wanted.created_order_at,
+            orders.order_id,
             orders.source,
             orders.sub_source,
             orders.currency,
@@ -71,6 +98,8 @@ def exposure(connection: sa.Connection, policy: Policy) -> list[Exposed]:
         .where(items.is_open, items.received_at.is_(None), wanted.state == "created")
         .order_by(wanted.created_order_at, wanted.id)
     )
+    rows = connection.execute(query).all()
+    groups = groups_of(connection, policy, {row.order_id for row in rows})
     return [
         Exposed(
             unit_key=row.unit_key,
@@ -82,9 +111,11 @@ def exposure(connection: sa.Connection, policy: Policy) -> list[Exposed]:
             ordered_at=row.created_order_at,
             value_minor=row.total_minor // max(1, row.quantity),
             currency=row.currency,
-            is_allowed=sends_at_once(policy, row.source, row.sub_source),
+            is_allowed=sends_at_once(
+                policy, row.source, row.sub_source, groups.get(row.order_id, ())
+            ),
         )
-        for row in connection.execute(query)
+        for row in rows
     ]
 
 

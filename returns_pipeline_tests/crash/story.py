@@ -36,13 +36,16 @@ FULL = (
     "donated",
     "even_exchange",
     "uneven_exchange_up",
+    "uneven_exchange_down",
+    "exchange_for_two",
+    "exchange_into_a_bundle",
     "staff_booked_it",
     "staff_restocked_it",
 )
 REDUCED = (
     "two_of_three_one_damaged",
     "donated",
-    "uneven_exchange_up",
+    "uneven_exchange_down",
     "staff_booked_it",
     "keep_item",
 )

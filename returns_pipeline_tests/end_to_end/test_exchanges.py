@@ -153,6 +153,26 @@ def test_a_channel_may_be_sent_its_replacements_at_once(shop_of: MakeShop) -> No
     assert rows(shop, t.return_items, "is_open") == [(True,)]
 
 
+@pytest.mark.parametrize(
+    ("tags", "made"), [(("VIP", "Wholesale"), 1), (("Wholesale",), 0), ((), 0)]
+)
+def test_a_customer_group_may_be_sent_its_replacements_at_once(
+    sqlite_url: str, tmp_path: Path, tags: tuple[str, ...], made: int
+) -> None:
+    script = Script(cases.SEED, STARTS)
+    tell(script, "exchange_before_receipt")
+    script.orders[0].tags = tags
+    text = '[exchange]\ninstant_groups = ["vip"]\ninstant_window = "20d"\n'
+    with Sandbox(script.world(ends=8), now=STARTS) as sandbox:
+        shop = Shop(sandbox, sqlite_url, {"RETURNS_POLICY": policy(tmp_path, text)})
+        shop.sync(STARTS + timedelta(days=4))
+        shop.sync(LATER)
+
+        assert len(_made(shop)) == made
+        assert _exposure(shop, SOON) == [("departed", True)] * made
+        assert "EXCHANGE_RELEASED_EARLY" not in codes(shop)
+
+
 def test_one_that_was_sent_at_once_where_it_is_not_allowed_is_a_task(shop_of: MakeShop) -> None:
     shop = shop_of("exchange_before_receipt", INSTANT)
     Path(shop.environ["RETURNS_POLICY"]).write_text('[refunds]\nexecutor = "linnworks"\n')

@@ -9,6 +9,7 @@ from returns_pipeline.reporting.day import (
     Batch,
     BatchLine,
     DayReport,
+    Exposure,
     HeldUnit,
     Movement,
     OpenAmount,
@@ -185,6 +186,23 @@ def busy_day() -> DayReport:
         ),
         replacements=(
             Replacement("hr-13", "ret-13", "#1013", "SHIRT-L", 1, "HRX-13", "created", 0, "GBP"),
+            Replacement(
+                "hr-14", "ret-14", "#1014", "CAP-BLK", 1, "HRX-14", "created", 1400, "GBP", 599, 0
+            ),
+        ),
+        exposure=(
+            Exposure(
+                item_id="hr-19",
+                return_id="ret-19",
+                order_number="#1019",
+                sku="JKT-OLV-M",
+                reference="HRX-19",
+                stage="departed",
+                ordered_at=MADE - timedelta(days=5),
+                is_allowed=True,
+                amount_minor=11900,
+                currency="GBP",
+            ),
         ),
         tasks=(
             task("hr-15"),

@@ -85,7 +85,8 @@ def test_figures_of_the_page_are_those_of_the_rows() -> None:
         "Restocked": "15",
         "Held": "4",
         "Refunded": "£355.35",  # eleven sent, one recorded, the refused one left out
-        "Exchanged": "1",
+        "Exchanged": "2",
+        "Exposure": "£119.00",
         "Exceptions": "4",
     }
 
@@ -230,7 +231,8 @@ def test_the_facts_hold_every_row_once() -> None:
     assert facts.count("restocked") == 15
     assert facts.count("refund") == 13
     assert facts.count("held") == 4
-    assert facts.count("exchange") == 1
+    assert facts.count("exchange") == 2
+    assert facts.count("exposure") == 1
 
 
 def test_an_id_longer_than_any_vendors_may_be_broken_and_no_other() -> None:

@@ -25,17 +25,17 @@ from returns_pipeline_tests.storms.weather import elsewhere
 _PART = 10  # seeds a process takes at once
 
 
-def _part(asked: tuple[str, str, Sequence[int]]) -> list[Outcome]:
-    name, server, seeds = asked
+def _part(asked: tuple[str, str, str, Sequence[int]]) -> list[Outcome]:
+    name, way, server, seeds = asked
     with tempfile.TemporaryDirectory() as folder, elsewhere(Path(folder)) as places:
         databases: Databases = SqliteFiles(Path(folder))
         if name == "postgresql":
             databases = PostgresDatabases(server)
-        storms = Storms(databases, Path(folder), places)
+        storms = Storms(databases, Path(folder), places, way)
         return [storms.run(seed) for seed in seeds]
 
 
-def _run(name: str, seeds: Sequence[int], jobs: int) -> Iterator[Outcome]:
+def _run(name: str, way: str, seeds: Sequence[int], jobs: int) -> Iterator[Outcome]:
     with ExitStack() as stack:
         server = ""
         if name == "postgresql":
@@ -43,7 +43,7 @@ def _run(name: str, seeds: Sequence[int], jobs: int) -> Iterator[Outcome]:
             Path(folder).chmod(0o755)  # PostgreSQL runs as another user when this one is root
             server = stack.enter_context(postgres_server(Path(folder) / "server"))
         pool = stack.enter_context(ProcessPoolExecutor(jobs, mp_context=get_context("fork")))
-        parts = [pool.submit(_part, (name, server, part)) for part in _parts(seeds)]
+        parts = [pool.submit(_part, (name, way, server, part)) for part in _parts(seeds)]
         for done in as_completed(parts):
             yield from done.result()
 
@@ -59,6 +59,8 @@ def main() -> int:
     """Run, print the tables; 1 when a seed failed or a fate never came to a kind of write."""
     parser = argparse.ArgumentParser(prog="python -m returns_pipeline_tests.storms")
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
+    ways = ("create_orders", "rma")
+    parser.add_argument("--way", choices=ways, default="", help="how all have replacements made")
     parser.add_argument("--seeds", type=int, default=320, help="how many")
     parser.add_argument("--first", type=int, default=0, help="the first one")
     parser.add_argument("--seed", type=int, help="this one only, with its fates")
@@ -68,7 +70,7 @@ def main() -> int:
     seeds = [asked.seed] if alone else list(range(asked.first, asked.first + asked.seeds))
     told = Told(asked.database)
     try:
-        for outcome in _run(asked.database, seeds, asked.jobs):
+        for outcome in _run(asked.database, asked.way, seeds, asked.jobs):
             told.add(outcome)
             if outcome.problems or alone:
                 sys.stderr.write(f"seed {outcome.seed}: {outcome.problems or 'as it must be'}\n")

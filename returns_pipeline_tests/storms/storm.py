@@ -118,20 +118,27 @@ class Storms:
         databases: Where they are made.
         folder: For journals.
         elsewhere: Where requests go that never reach the vendor.
+        only: The way in which all seeds' replacements are ordered; empty: the seed's own.
     """
 
-    def __init__(self, databases: Databases, folder: Path, elsewhere: Elsewhere) -> None:
+    def __init__(
+        self, databases: Databases, folder: Path, elsewhere: Elsewhere, only: str = ""
+    ) -> None:
         """Live nothing yet."""
+        self._only = only
         self._databases = databases
         self._folder = folder
         self._elsewhere = elsewhere
         self._clean: dict[tuple[int, str], Clean] = {}
         self._connect: OneEngine | None = None
 
+    def _way(self, seed: int) -> str:
+        return self._only or way(seed)
+
     def run(self, seed: int) -> Outcome:
         """Live a seed's days and look at what came of them."""
         number = seed % story.WORLDS
-        merchant = (number, way(seed))
+        merchant = (number, self._way(seed))
         if merchant not in self._clean:
             with self._shop(seed, number, strength=0) as (shop, journals):
                 self._live(shop, journals)
@@ -171,7 +178,7 @@ class Storms:
         ):
             sandbox.linnworks.switches.update(switches(seed))
             weather = Weather(seed, sandbox, self._elsewhere, strength)
-            said = f'[exchange]\nway = "{way(seed)}"\n'
+            said = f'[exchange]\nway = "{self._way(seed)}"\n'
             yield _Shop(weather, url, {"RETURNS_POLICY": policy(self._folder, said)}), journals
             connect(url).dispose()
         self._databases.drop(url)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 from returns_pipeline.sandbox import catalogue
 from returns_pipeline.sandbox.cases.registry import tell
@@ -96,6 +97,12 @@ def world(number: int) -> World:
         _returned(script, rng.choice(_PLAIN), inspected)
     for inspected in (4.55, 4.95, 5.2, 5.55):
         _exchanged(script, rng.choice(list(catalogue.OTHER_SIZE)), inspected)
+    for sku, wanted, inspected in (
+        ("SHOE-BLK-40", "DRESS-GRN-S", 4.57),
+        ("CAP-BLK", "TEE-RED-M", 4.96),
+        ("JKT-OLV-M", "SHOE-BLK-41", 5.21),
+    ):
+        _exchanged(script, sku, inspected, wanted)
     _exchanged_by_staff(script, booked=2.0, acts=bool(number % 2))
     _exchanged_by_staff(script, booked=4.05, acts=bool(number % 2 == 0))
     return script.world(ends=10)
@@ -118,16 +125,21 @@ def _exchanged_by_staff(s: Script, booked: float, *, acts: bool) -> None:
     s.staff_does(booked, "book_rma", order_reference=order.reference, lines=lines, action_too=acts)
 
 
-def _exchanged(s: Script, sku: str, inspected: float) -> Order:
+def _exchanged(s: Script, sku: str, inspected: float, wanted: str = "") -> Order:
+    """For another size at what was paid, or for something dearer or cheaper at its price."""
     order = s.order(sku)
+    line = order.lines[0]
+    paid = s.share(line, 0)
+    price = catalogue.PRODUCTS[wanted].price if wanted else paid
     unit = s.unit(
         order,
-        order.lines[0],
+        line,
         start=inspected - 4.1,
         refund_type="exchange",
-        exchange_sku=catalogue.OTHER_SIZE[sku],
+        exchange_sku=wanted or catalogue.OTHER_SIZE[sku],
         exchange_quantity=1,
-        exchange_unit_price=s.share(order.lines[0], 0),
+        exchange_unit_price=price,
     )
-    s.expect(unit, order, order.lines[0], place=RESTOCK, exchange_orders=1)
+    rest = max(Decimal(0), paid - price)
+    s.expect(unit, order, line, place=RESTOCK, refund=rest, exchange_orders=1)
     return order

@@ -162,6 +162,10 @@ def _general(order: Order) -> dict[str, Any]:
         "Source": order.source,
         "SubSource": order.sub_source,
         "NumItems": len(order.lines),
+        "Identifiers": [
+            {"IdentifierId": number, "IsCustom": True, "Tag": tag, "Name": tag}
+            for number, tag in enumerate(order.tags, start=1)
+        ],
     }
 
 
@@ -179,7 +183,9 @@ def totals(order: Order) -> dict[str, Any]:
         "TotalCharge": float(total),
         "PaymentMethod": order.payment_method,
         "Currency": order.currency,
-        "ConversionRate": _RATES.get(order.currency, 1.0),
+        "ConversionRate": (
+            _RATES.get(order.currency, 1.0) if order.rate is None else float(order.rate)
+        ),
     }
 
 
@@ -203,6 +209,7 @@ def _customer(order: Order) -> dict[str, Any]:
 
 def _item(state: LinnworksState, line: OrderLine) -> dict[str, Any]:
     product = state.item(line.sku)
+    cost = None if line.unit_cost is None else float(line.unit_cost)
     return {
         "RowId": line.row_id,
         "StockItemId": line.stock_item_id,
@@ -215,8 +222,8 @@ def _item(state: LinnworksState, line: OrderLine) -> dict[str, Any]:
         "ItemSource": "SHOPIFY",
         "Title": line.title,
         "PricePerUnit": float(line.price_per_unit),
-        "UnitCost": float(line.unit_cost),
-        "DespatchStockUnitCost": float(line.unit_cost),
+        "UnitCost": cost,
+        "DespatchStockUnitCost": cost,
         "Discount": float(line.discount),
         "TaxRate": float(line.tax_rate),
         "Cost": float(net(line)),
