@@ -53,7 +53,7 @@ class OrderLine:
     price_per_unit: Decimal  # gross
     tax_rate: Decimal  # per cent
     line_total: Decimal  # gross, after discount: what the shopper paid for the line
-    unit_cost: Decimal  # despatch cost
+    unit_cost: Decimal | None  # despatch cost; None: nobody entered one
     discount: Decimal = Decimal(0)  # per cent
     is_service: bool = False
     unlinked: bool = False
@@ -82,6 +82,7 @@ class Order:
     postage_tax_rate: Decimal = Decimal(20)
     payment_method: str = "Shopify Payments"
     fulfilment_location_id: str = DEFAULT_LOCATION
+    rate: Decimal | None = None  # to the merchant's currency, where it is not the day's; 0: none
     cancelled: bool = False
     cancelled_at: datetime | None = None
     touched_at: datetime | None = None  # edited without changing what we look at
