@@ -214,6 +214,7 @@ order_lines = Table(
     comment="Order item rows; a bundle's children name their parent.",
 )
 Index("ix_order_lines_order_id", order_lines.c.order_id)
+Index("ix_order_lines_sku", order_lines.c.sku)  # what an article was sold at
 
 # --- returns ----------------------------------------------------------------------
 
@@ -960,6 +961,12 @@ _partial(
     refund_readings.c.row_id,
     where="row_id IS NOT NULL AND NOT is_ours AND NOT is_deleted",
     on_sqlite="row_id IS NOT NULL AND is_ours = 0 AND is_deleted = 0",
+)
+_partial(
+    "ix_refund_readings_sent_by_others",
+    refund_readings.c.actioned_at,
+    where="NOT is_ours AND NOT is_deleted AND is_actioned",
+    on_sqlite="is_ours = 0 AND is_deleted = 0 AND is_actioned = 1",
 )
 
 # --- alerts -----------------------------------------------------------------------
