@@ -133,7 +133,7 @@ def _shown(
         documents = [
             {
                 **row.document(),
-                "can_decide": [kind.value for kind in kinds_for(row.code)],
+                "can_decide": [kind.value for kind in kinds_for(row.code, row.key)],
                 "evidence": [
                     {"item_id": item["unit_key"], **asdict(moment)}
                     for item, moments in queue.evidence(engine, row)
@@ -148,7 +148,7 @@ def _shown(
         return
     zone, now = found.policy.merchant.time_zone, found.clock()
     for row in rows:
-        can = [(kind.value, KINDS[kind].title) for kind in kinds_for(row.code)]
+        can = [(kind.value, KINDS[kind].title) for kind in kinds_for(row.code, row.key)]
         offered = deciding.choices(engine, row, found.policy) if row.is_open else {}
         stdout.print(tables.task(row, now, zone, can if row.is_open else [], offered))
         stdout.print(tables.history(queue.history(engine, row), zone))

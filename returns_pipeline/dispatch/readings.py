@@ -155,8 +155,8 @@ def read_refunds(
         now: The instant of the reading.
         overlap: How far before the last reading it begins.
         recheck: Look at the orders for which we paid as well, and again at those where a
-            refund of others was not sent yet or stands beside ours: it may be gone, which no
-            search tells.
+            refund of others is about an open unit or stands beside ours: it may be gone, which
+            no search tells.
 
     Raises:
         VendorError: When it could not be read. What the search found is stored with its
@@ -281,7 +281,7 @@ def _unseen(connection: sa.Connection, now: datetime, *, of_paid: bool) -> list[
 def _unsent(connection: sa.Connection, now: datetime) -> list[str]:
     """Orders with a refund of others that may be gone, oldest reading first.
 
-    One that was not sent yet, of an open unit; or one that stands beside ours.
+    One of an open unit that is not ours; or one that stands beside ours.
     """
     seen, items, matched = t.refund_readings.c, t.return_items.c, t.matches.c
     open_rows = (
@@ -296,7 +296,7 @@ def _unsent(connection: sa.Connection, now: datetime) -> list[str]:
         .where(seen.row_id.is_not(None), ~seen.is_ours, ~seen.is_deleted)
         .where(
             sa.or_(
-                sa.and_(~seen.is_actioned, seen.row_id.in_(open_rows)),
+                seen.row_id.in_(open_rows),
                 sa.and_(of_late, beside_ours),
             )
         )

@@ -31,6 +31,9 @@ from returns_pipeline.domain.model import (
 from returns_pipeline.domain.money import format_minor
 from returns_pipeline.domain.policy import Policy
 
+READ_BACK = "read-back:"
+"""How the key of an exception begins that only reading the vendors back can raise or clear."""
+
 
 class Kind(StrEnum):
     """What can be decided."""
@@ -241,15 +244,19 @@ _NEVER_ACCEPTED = frozenset(
 )
 
 
-def kinds_for(code: str) -> tuple[Kind, ...]:
+def kinds_for(code: str, key: str = "") -> tuple[Kind, ...]:
     """The decisions that settle an exception with this code, the usual one first.
+
+    One that was found by reading the vendors back, as its key says, is about what others
+    did: it holds nothing up, and may be accepted whatever its code blocks otherwise.
 
     Raises:
         KeyError: For a code the catalogue does not have.
     """
     entry = CATALOGUE[code]
     found = _SETTLES.get(code, ())
-    if entry.blocks == "none" and code not in _NEVER_ACCEPTED:
+    blocks = entry.blocks != "none" and not key.startswith(READ_BACK)
+    if not blocks and code not in _NEVER_ACCEPTED:
         found = (*found, Kind.ACCEPT)
     return found
 

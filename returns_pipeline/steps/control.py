@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from returns_pipeline.domain import disposition as disposition_rules
 from returns_pipeline.domain import exceptions as rules
 from returns_pipeline.domain import lifecycle
-from returns_pipeline.domain.decisions import KINDS, Kind, fingerprint
+from returns_pipeline.domain.decisions import KINDS, READ_BACK, Kind, fingerprint
 from returns_pipeline.domain.model import ExceptionRaised, Executor, Owner, Severity, Unit
 from returns_pipeline.steps import (
     alerts,
@@ -162,6 +162,23 @@ def _waiting_money(connection: sa.Connection, rt: Runtime, now: datetime) -> Rai
         .where(items.is_open, items.received_at <= now - ages.received_not_refunded)
         .where(items.refund_type.in_(("refund", "store_credit")), due.unit_key.is_(None))
     )
+    gates = t.gates.c
+    # An exchange whose goods were found wanting: no replacement is ordered, and nobody asks.
+    unreplaced = (
+        sa.select(*_ITEM, items.received_at)
+        .join_from(t.return_items, t.gates, gates.unit_key == items.unit_key)
+        .where(items.is_open, items.received_at <= now - ages.received_not_refunded)
+        .where(items.refund_type == "exchange", gates.gate == "exchange")
+        .where(~gates.is_cleared, gates.code == "disposition_holds", gates.exception == "")
+    )
+    for row in connection.execute(unreplaced):
+        yield _unit(
+            row,
+            "RECEIVED_NOT_REFUNDED",
+            f"received {(now - row.received_at).days} days ago to be exchanged; its condition "
+            "holds the replacement",
+            since=row.received_at,
+        )
     answered = said.of_open_units(connection, "money")
     for row in connection.execute(received):
         if row.unit_key in answered:
@@ -547,7 +564,7 @@ _PREDICATES: tuple[Callable[[sa.Connection, Runtime, datetime], Raised], ...] = 
 )
 
 # Of the exceptions only a reading back of the vendors can raise or clear.
-RECONCILED_PREFIX = "read-back:"
+RECONCILED_PREFIX = READ_BACK
 
 
 def exceptions(rt: Runtime) -> dict[str, int]:

@@ -385,7 +385,7 @@ def choices(engine: sa.Engine, task: Task, policy: Policy) -> dict[str, list[tup
     found["disposition"] = [
         (one.value, _condition(one, policy)) for one in Disposition if one in policy.rules
     ]
-    kinds = rules.kinds_for(task.code)
+    kinds = rules.kinds_for(task.code, task.key)
     if len(task.unit_keys) != 1 or not {Kind.LINE, Kind.ORDER} & set(kinds):
         return found
     with reading(engine) as connection:

@@ -422,7 +422,7 @@ def resolve(
     if not task.is_open:
         raise NotAllowed(_closed(task))
     why = _reason(reason)
-    possible = rules.kinds_for(task.code)
+    possible = rules.kinds_for(task.code, task.key)
     chosen = kind or Kind.ACCEPT
     if chosen not in possible:
         raise NotAllowed(_not_that(task, possible, kind))
@@ -487,7 +487,7 @@ def retry(
     Raises:
         NotAllowed: When nothing of it has stopped.
     """
-    if task.is_open and Kind.SEND_AGAIN not in rules.kinds_for(task.code):
+    if task.is_open and Kind.SEND_AGAIN not in rules.kinds_for(task.code, task.key):
         msg = (
             f"{task.code} is no write that has stopped: it is looked at anew at every sync, and "
             "closes itself when its cause is gone"

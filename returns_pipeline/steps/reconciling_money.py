@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from returns_pipeline.domain.calendar import business_date
 from returns_pipeline.domain.model import ExceptionRaised, Severity
-from returns_pipeline.domain.money import format_minor
+from returns_pipeline.domain.money import format_minor, share
 from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
 
@@ -224,7 +224,11 @@ def _sent(connection: sa.Connection, since: datetime) -> list[ExceptionRaised]:
 
 
 def _twice(connection: sa.Connection, since: datetime) -> list[ExceptionRaised]:
-    """Order lines for which both we and somebody else sent money, for more than came back."""
+    """Order lines for which money was sent twice: by us and somebody else, or by others alone.
+
+    Beside ours, more units were paid than came back; of others alone, more than the units of
+    the line that are returned were sold for.
+    """
     seen, due, matched = t.refund_readings.c, t.refunds_due.c, t.matches.c
     query = (
         sa.select(seen.row_id, seen.quantity, seen.amount_minor, seen.currency, seen.order_id)
@@ -240,24 +244,35 @@ def _twice(connection: sa.Connection, since: datetime) -> list[ExceptionRaised]:
     paid: dict[str, list[str]] = defaultdict(list)
     for row in records.in_chunks(connection, query, due.row_id, sorted(others)):
         paid[row.row_id].append(row.unit_key)
-    query = sa.select(matched.row_id, matched.unit_key)
-    returned: Counter[str] = Counter()
-    for row in records.in_chunks(connection, query, matched.row_id, sorted(paid)):
-        returned[row.row_id] += 1
+    lines = t.order_lines.c
+    query = sa.select(
+        matched.row_id, matched.unit_key, lines.total_minor, lines.quantity
+    ).join_from(t.matches, t.order_lines, lines.row_id == matched.row_id)
+    returned: dict[str, list[Any]] = defaultdict(list)
+    for row in records.in_chunks(connection, query, matched.row_id, sorted(others)):
+        returned[row.row_id].append(row)
     raised = []
-    for row_id, keys in sorted(paid.items()):
-        rows = others[row_id]
-        if sum(max(1, row.quantity) for row in rows) + len(keys) <= returned[row_id]:
-            continue
+    for row_id, units in sorted(returned.items()):
+        rows, ours = others[row_id], paid[row_id]
         amount, currency = sum(row.amount_minor for row in rows), rows[0].currency
+        sent = f"{format_minor(amount, currency)} {currency}"
+        if ours:
+            if sum(max(1, row.quantity) for row in rows) + len(ours) <= len(units):
+                continue
+            at_stake, keys = amount, ours
+            what = f"we refunded {len(ours)}, and somebody else sent {sent} for it in Linnworks"
+        else:
+            sold = sum(share(one.total_minor, max(1, one.quantity), 0) for one in units)
+            at_stake, keys = amount - sold, [one.unit_key for one in units]
+            if len(rows) < 2 or not sold or at_stake <= 1:  # a penny is their rounding
+                continue
+            what = f"somebody else sent {sent} for them in Linnworks, {len(rows)} times"
         raised.append(
             ExceptionRaised(
                 code="REFUND_DOUBLE_SUSPECTED",
                 key=f"line:{row_id}",
-                message=f"{returned[row_id]} units of an order line came back; we refunded "
-                f"{len(keys)}, and somebody else sent {format_minor(amount, currency)} "
-                f"{currency} for it in Linnworks",
-                amount_minor=amount,
+                message=f"{len(units)} units of an order line are returned; {what}",
+                amount_minor=at_stake,
                 currency=currency,
                 unit_keys=tuple(sorted(keys)),
             )

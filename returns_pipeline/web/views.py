@@ -134,7 +134,7 @@ def _page(
     done = queue.history(own.engine, found)
     kinds = [
         (KINDS[kind], _refusal(kind, found))
-        for kind in (rules.kinds_for(found.code) if found.is_open else ())
+        for kind in (rules.kinds_for(found.code, found.key) if found.is_open else ())
     ]
     kinds.sort(key=lambda pair: bool(pair[1]))
     seen = str(len(done))
