@@ -14,7 +14,7 @@ STAMP := $(VENV)/.installed
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui test quick lint format bench crash-matrix database-faults storms simulate mutants month
+.PHONY: help setup demo ui test quick lint format bench crash-matrix database-faults storms simulate mutants month fortnight
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -72,6 +72,9 @@ simulate: $(STAMP)  ## thousands of seeded stories of crashes, lost answers and 
 
 mutants: $(STAMP)  ## the code made wrong, one small change at a time: which tests see it (docs/mutants.md)
 	$(BIN)/python -m returns_pipeline_tests.mutants --write docs/mutants.md --jobs $(or $(JOBS),2)
+
+fortnight: $(STAMP)  ## fourteen days of trouble and their repair: what the exception queue says (DATABASE=)
+	$(BIN)/python -m returns_pipeline_tests.fortnight --database $(or $(DATABASE),sqlite)
 
 month: $(STAMP)  ## a month of finance closed, corrected, run again, backfilled: every byte (REFUNDS=, DATABASE=)
 	$(BIN)/python -m returns_pipeline_tests.month --refunds $(or $(REFUNDS),30000) --database $(or $(DATABASE),sqlite)
