@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
+from returns_pipeline.storage import engine as opening
 from returns_pipeline.storage import migrate
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.engine import DatabaseUnusable, connect
@@ -119,8 +120,11 @@ def test_programs_that_upgrade_one_database_at_once_all_succeed(empty_url: str) 
     engine.dispose()
 
 
-def test_an_upgrade_waits_for_one_that_is_under_way(empty_postgres_url: str) -> None:
-    engine = connect(f"{empty_postgres_url}&options=-c%20lock_timeout%3D1")
+def test_an_upgrade_waits_for_one_that_is_under_way(
+    empty_postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "BUSY_MS", 100)
+    engine = connect(empty_postgres_url)
     with engine.begin() as other:
         other.execute(sa.select(sa.func.pg_advisory_xact_lock(migrate._LOCK)))
         with pytest.raises(DatabaseUnusable, match="lock timeout"):
