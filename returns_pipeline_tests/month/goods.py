@@ -112,17 +112,17 @@ def _piece(number: int, at: datetime, ends: datetime) -> Piece:
     if "returnFee" in told:
         told["returnFee"] = f"3.00 {finance.currency(of_order)}"
     if number % 50 == 21:
-        return _one(number, of_order, at, _kept(told, at))
+        return _one(number, of_order, at, _kept(told, at), ends)
     if number % 40 == 5:
         told |= {"refundType": "exchange", "exchangeSKU": "SKU-X", "exchangeQuantity": 1}
     if number % 25 == 4:
         return _at_the_bar(number, of_order, at, told, ends)
-    return _one(number, of_order, at, told)
+    return _one(number, of_order, at, told, ends)
 
 
-def _one(number: int, of_order: int, at: datetime, told: dict[str, Any]) -> Piece:
+def _one(number: int, of_order: int, at: datetime, told: dict[str, Any], ends: datetime) -> Piece:
     day, arrives = business_date(at, ZONE), at
-    if number % 61 == 50:
+    if number % 61 == 50 and at + LATE_BY < ends:
         arrives = at + LATE_BY
     if day == LOCKED_DAY and number % 5 == 0:
         arrives = AFTER_THE_LOCK

@@ -99,7 +99,7 @@ def _minor(value: Any) -> int:
 
 def workbook(path: Path) -> list[str]:
     """Whether every verdict is good, and the totals come to the lists of items."""
-    book = load_workbook(path, read_only=False)
+    book = load_workbook(path, read_only=True)
     summary = [[cell.value for cell in row] for row in book["Summary"].iter_rows()]
     told = [f"{path.name}: {row[0]}: {row[2]}" for row in summary if row[1] in {"wrong", "look"}]
     if sum(row[1] == "in order" for row in summary) != 6:
