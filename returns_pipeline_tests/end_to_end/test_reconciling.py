@@ -312,3 +312,76 @@ def test_a_day_is_told_three_ways_with_what_reconciling_it_cost(shop_of: MakeSho
         "differences": 0,
         "vendor_calls": counts["vendor_calls"],
     }
+
+
+def _without_a_return(shop: Shop) -> Any:
+    """An order of which Happy Returns knows nothing, mirrored."""
+    order = next(
+        one
+        for one in shop.sandbox.world.orders
+        if one.reference not in {unit.order_number for unit in shop.sandbox.world.units}
+    )
+    shop.sandbox.clock.set(later(5))
+    return order
+
+
+def test_a_return_of_which_nobody_knows_is_told_with_its_worth_and_may_be_accepted(
+    shop_of: MakeShop,
+) -> None:
+    shop = shop_of("order_reference_ambiguous")  # of the two orders one is not the return's
+    shop.sandbox.world.units[0].order_number = "#elsewhere"
+    order = _without_a_return(shop)
+    line = order.lines[0]
+    lines = [{"row_id": line.row_id, "quantity": 1, "location": "HR Restock"}]
+    staff(shop, "book_rma", order_reference=order.reference, lines=lines, action_too=True)
+    shop.reconcile(later(10))
+
+    task = told(shop)["BLIND_RETURN"]
+    assert (task["owner"], task["severity"], task["amount_minor"]) == ("Operations", "S3", 1999)
+    assert json.loads(task["unit_keys"]) == []
+
+    decide(shop, "BLIND_RETURN", Kind.ACCEPT, later(15))
+    shop.reconcile(later(20))
+    assert "BLIND_RETURN" not in told(shop)
+    assert closed(shop, "BLIND_RETURN") == ("resolved", "maria")
+
+
+def test_money_sent_for_an_order_without_a_return_is_told_by_its_day(shop_of: MakeShop) -> None:
+    shop = shop_of("order_reference_ambiguous")
+    shop.sandbox.world.units[0].order_number = "#elsewhere"
+    order = _without_a_return(shop)
+    row = order.lines[0].row_id
+    for amount in ("5.00", "2.50"):
+        staff(shop, "refund", order_reference=order.reference, row_id=row, amount=amount)
+    shop.reconcile(later(10))
+
+    task = told(shop)["REFUND_AHEAD_OF_GATE"]
+    assert (task["owner"], task["severity"], task["amount_minor"]) == ("Finance", "S3", 750)
+    assert json.loads(task["order_numbers"]) == [order.reference]
+
+
+def test_two_refunds_by_staff_for_one_unit_are_suspected_until_one_is_void(
+    shop_of: MakeShop,
+) -> None:
+    shop = shop_of("premature_refund")
+    (order,) = shop.sandbox.world.orders
+    shop.sandbox.clock.set(later(5))
+    row = order.lines[0].row_id
+    for _ in range(2):
+        staff(shop, "refund", order_reference=order.reference, row_id=row, amount="119.00")
+    shop.sync(later(10))
+    shop.reconcile(later(15))
+
+    task = told(shop)["REFUND_DOUBLE_SUSPECTED"]
+    assert (task["owner"], task["amount_minor"]) == ("Finance", 11900)
+    assert len(json.loads(task["unit_keys"])) == 1
+
+    staff(shop, "void_refund", order_reference=order.reference, amount="119.00")
+    shop.reconcile(later(20))
+    assert "REFUND_DOUBLE_SUSPECTED" not in told(shop)
+    shop.sync(later(25))
+    assert told(shop)["REFUND_AHEAD_OF_GATE"]["amount_minor"] == 11900
+    staff(shop, "void_refund", order_reference=order.reference, amount="119.00")
+    shop.reconcile(later(30))
+    shop.sync(later(35))
+    assert "REFUND_AHEAD_OF_GATE" not in told(shop)
