@@ -36,6 +36,9 @@ name = "Demo Merchant"
 
 [refunds]
 executor = "linnworks"
+
+[exchange]
+instant_groups = ["VIP"]
 """
 _ZONE = "Europe/London"  # the packaged policy's
 _DAYS = 7

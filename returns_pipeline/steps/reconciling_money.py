@@ -239,7 +239,7 @@ def _twice(connection: sa.Connection, since: datetime) -> list[ExceptionRaised]:
     for row in connection.execute(query):
         others[row.row_id].append(row)
     query = sa.select(due.row_id, due.unit_key).where(
-        due.state.in_(("actioned", "recorded")), due.tender == "refund"
+        due.state.in_(("actioned", "recorded")), due.tender != "store_credit", t.to_pay() > 0
     )
     paid: dict[str, list[str]] = defaultdict(list)
     for row in records.in_chunks(connection, query, due.row_id, sorted(others)):

@@ -420,12 +420,26 @@ def _moved(item: Mapping[str, Any]) -> Iterator[Moment]:
             yield Moment(row["created_order_at"], "exchange", text)
 
 
+def _meeting(row: Mapping[str, Any]) -> str:
+    """What the two legs of an exchange come to."""
+    given, value = row["amount_minor"], row["new_value_minor"]
+    what = f"exchanged for {amount_text(value, row['currency'])}"
+    if not value:
+        what = "refunded instead of exchanged"
+    if value == given:
+        return f"{what}: nothing is left"
+    apart = amount_text(abs(given - value), row["currency"])
+    return f"{what}: {apart} {'is left to pay' if given > value else 'was paid on top'}"
+
+
 def _paid(item: Mapping[str, Any]) -> Iterator[Moment]:
     for row in item["refunds"]:
         amount = amount_text(row["amount_minor"], row["currency"])
         text = f"{amount} due as {row['tender']}, business date {row['business_date']}"
         text += _under(row)
         yield Moment(row["created_at"], "refund", text)
+        if row["cleared_at"]:
+            yield Moment(row["cleared_at"], "refund", _meeting(row))
         if row["settled_at"]:
             yield Moment(row["settled_at"], "refund", f"{row['state']} ({row['executor']})")
     for row in item["postings"]:

@@ -15,7 +15,7 @@ from returns_pipeline.sandbox.cases.registry import tell
 from returns_pipeline.sandbox.model import DEFAULT_LOCATION
 from returns_pipeline.sandbox.script import Script
 from returns_pipeline.sandbox.serve import Sandbox
-from returns_pipeline.steps import act, exchange_tasks
+from returns_pipeline.steps import account, act, exchange_tasks
 from returns_pipeline.steps.invariants import Scope
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.engine import reading
@@ -170,6 +170,11 @@ def test_a_customer_group_may_be_sent_its_replacements_at_once(
 
         assert len(_made(shop)) == made
         assert _exposure(shop, SOON) == [("departed", True)] * made
+        with shop.run(SOON) as rt:
+            told = account.day_report(rt.engine, SOON.date(), policy=rt.policy, now=SOON)
+        price = int(catalogue.PRODUCTS["DRESS-GRN-S"].price * 100)
+        assert [(x.amount_minor, x.is_allowed) for x in told.exposure] == [(price, True)] * made
+        assert told.figures()["exposure"]["replacements"] == made
         assert "EXCHANGE_RELEASED_EARLY" not in codes(shop)
 
 

@@ -17,7 +17,13 @@ from returns_pipeline.sandbox import cases, catalogue
 from returns_pipeline.sandbox.model import DEFAULT_LOCATION
 from returns_pipeline.sandbox.script import Script
 from returns_pipeline.sandbox.serve import Sandbox
-from returns_pipeline.steps import corrections, exchange_tasks, finance_invariants, verification
+from returns_pipeline.steps import (
+    account,
+    corrections,
+    exchange_tasks,
+    finance_invariants,
+    verification,
+)
 from returns_pipeline.steps.invariants import Scope
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.engine import reading
@@ -110,6 +116,19 @@ def test_for_something_cheaper_the_rest_is_paid_and_clearing_holds_the_new_order
     assert rows(shop, t.refunds_due, "state", "new_value_minor") == [("actioned", new)]
     assert rows(shop, t.return_items, "is_open") == [(False,)]
     assert differences(shop, LATER, "uneven_exchange_down") == []
+    [(due_on, met_on)] = rows(shop, t.refunds_due, "business_date", "cleared_on")
+    with shop.run(LATER + timedelta(days=2)) as rt:
+        first, then = (
+            account.day_report(rt.engine, day, policy=rt.policy, now=rt.now())
+            for day in (due_on, met_on)
+        )
+    assert [(x.tender, x.state, x.amount_minor) for x in first.refunds] == [
+        ("exchange", "recorded", paid)
+    ]
+    assert [(x.tender, x.state, x.amount_minor) for x in then.refunds] == [
+        ("refund", "actioned", paid - new)
+    ]
+    assert [(x.amount_minor, x.residual_minor) for x in then.replacements] == [(new, paid - new)]
 
 
 def test_for_something_dearer_the_extra_payment_is_carried_and_nobody_is_paid(

@@ -33,8 +33,8 @@ def even_exchange(s: Script) -> None:
 
 @case
 def exchange_before_receipt(s: Script) -> None:
-    """The replacement is not ordered before the goods are back."""
-    order = s.order("DRESS-GRN-S")
+    """Not ordered before the goods are back; unless the policy trusts the group ``VIP``."""
+    order = s.order("DRESS-GRN-S", tags=("VIP",))
     unit = _exchanged(s, order, catalogue.OTHER_SIZE["DRESS-GRN-S"], until="departed", start=2)
     s.expect(unit, order, order.lines[0])
 
