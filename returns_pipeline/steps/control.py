@@ -142,13 +142,37 @@ def _unknown_fields(connection: sa.Connection, _rt: Runtime, now: datetime) -> R
     by_field: Counter[tuple[str, str]] = Counter()
     for source, names, count in connection.execute(query.group_by(raw.source, raw.unknown_fields)):
         for name in names.split("\n"):
-            by_field[source, name] += count
+            if not name.startswith(_UNREADABLE):
+                by_field[source, name] += count
     for (source, name), count in sorted(by_field.items()):
         yield ExceptionRaised(
             code="SCHEMA_DRIFT",
             key=f"{source}:{name}",
             message=f"{source} sends a field {name!r} this program does not know "
             f"({count} payloads in three days)",
+        )
+
+
+_UNREADABLE = "(order "
+
+
+def _unreadable_orders(connection: sa.Connection, _rt: Runtime, _now: datetime) -> Raised:
+    """Orders that could not be read, until a payload of them can be."""
+    raw, newer = t.raw_payloads.c, t.raw_payloads.alias("newer").c
+    is_superseded = sa.exists().where(
+        newer.key == raw.key, newer.source == raw.source, newer.id > raw.id
+    )
+    query = (
+        sa.select(raw.source, raw.unknown_fields)
+        .where(raw.unknown_fields != sa.literal("", literal_execute=True))
+        .where(raw.unknown_fields.startswith(_UNREADABLE, autoescape=True), ~is_superseded)
+        .order_by(raw.id)
+    )
+    for source, told in connection.execute(query):
+        yield ExceptionRaised(
+            code="SCHEMA_DRIFT",
+            key=f"{source}:{told}",
+            message=f"{told[1:-1]}; it is not taken in, and what comes back of it has no order",
         )
 
 
@@ -547,6 +571,7 @@ _PREDICATES: tuple[Callable[[sa.Connection, Runtime, datetime], Raised], ...] = 
     _held_gates,
     _unread_fields,
     _unknown_fields,
+    _unreadable_orders,
     _waiting_money,
     _not_back,
     _ended,

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from returns_pipeline.domain import consolidation
-from returns_pipeline.steps import batching, corrections, money, periods
+from returns_pipeline.steps import batching, control, corrections, money, periods
 from returns_pipeline.storage import guards
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.engine import connect
@@ -94,6 +94,19 @@ def test_a_currency_without_a_minor_unit_is_no_order_and_stops_nobody(books: Boo
     close_with(books, order("X", line("X", "20.00"), Currency="XAU"), units=[back("X", NOON)])
     assert "unit-G" in sealed_units(books)
     assert "unit-X" not in sealed_units(books)
+    open_, now = t.exceptions.c, at("2026-03-22T09:00:00")  # however long it takes
+    query = sa.select(open_.message, open_.status).where(open_.code == "SCHEMA_DRIFT")
+    with books.run(now) as rt:
+        control.exceptions(rt)
+    ((message, status),) = books.rows(query)
+    assert status == "open"
+    assert message.startswith("order order-x: an order's currency is not an ISO 4217 code")
+    again = {"LastUpdated": "2026-03-22T10:00:00Z"}
+    books.tell(at("2026-03-22T10:30:00"), [order("X", line("X", "20.00")) | again])
+    with books.run(at("2026-03-22T11:00:00")) as rt:
+        control.exceptions(rt)
+    ((message, status),) = books.rows(query)
+    assert status == "auto_resolved"
 
 
 # --- refused, named, nothing written ------------------------------------------------
