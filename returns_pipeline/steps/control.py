@@ -156,7 +156,7 @@ def _unknown_fields(connection: sa.Connection, _rt: Runtime, now: datetime) -> R
 _UNREADABLE = "(order "
 
 
-def _unreadable_orders(connection: sa.Connection, _rt: Runtime, _now: datetime) -> Raised:
+def _unreadable_orders(connection: sa.Connection, _rt: Runtime, now: datetime) -> Raised:
     """Orders that could not be read, until a payload of them can be."""
     raw, newer = t.raw_payloads.c, t.raw_payloads.alias("newer").c
     is_superseded = sa.exists().where(
@@ -164,11 +164,11 @@ def _unreadable_orders(connection: sa.Connection, _rt: Runtime, _now: datetime) 
     )
     query = (
         sa.select(raw.source, raw.unknown_fields)
-        .where(raw.unknown_fields != sa.literal("", literal_execute=True))
+        # By the index of the few payloads that have any: its condition, and its column.
+        .where(raw.unknown_fields != sa.literal("", literal_execute=True), raw.fetched_at <= now)
         .where(raw.unknown_fields.startswith(_UNREADABLE, autoescape=True), ~is_superseded)
-        .order_by(raw.id)
     )
-    for source, told in connection.execute(query):
+    for source, told in sorted(connection.execute(query)):
         yield ExceptionRaised(
             code="SCHEMA_DRIFT",
             key=f"{source}:{told}",
@@ -377,15 +377,22 @@ def _on_the_way(
 
 
 def _ended(connection: sa.Connection, rt: Runtime, now: datetime) -> Raised:
-    """Returns that expired, or were begun and never handed over: for information."""
-    items = t.return_items.c
-    query = sa.select(*_ITEM, items.stage, items.expired_at, items.started_at).where(
-        items.is_open, items.stage.in_(("started", "expired"))
-    )
+    """Returns that expired, or were begun and never handed over: for information.
+
+    One for which money has left is no information: ``RETURN_EXPIRED_AFTER_REFUND``.
+    """
+    items, due = t.return_items.c, t.refunds_due.c
+    is_paid = sa.exists().where(due.unit_key == items.unit_key, early_money.left_us())
+    query = sa.select(
+        *_ITEM, items.stage, items.expired_at, items.started_at, items.dropped_off_at
+    ).where(items.is_open, items.stage.in_(("started", "expired")), ~is_paid)
+    paid_by_others = {one.unit_key for one in early_money.sent_by_others(connection)}
     for row in connection.execute(query):
         since = _given_up_at(row.stage, row.expired_at, row.started_at, rt)
-        if since is not None and since <= now:
-            yield _unit(row, "RETURN_EXPIRED", "begun and never handed over", since=since)
+        if since is not None and since <= now and row.unit_key not in paid_by_others:
+            handed_over = row.dropped_off_at is not None
+            what = "handed over, and expired" if handed_over else "begun and never handed over"
+            yield _unit(row, "RETURN_EXPIRED", what, since=since)
 
 
 def _given_up_at(

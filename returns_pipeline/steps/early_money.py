@@ -90,7 +90,7 @@ def sent_by_others(connection: sa.Connection) -> list[SentByOthers]:
 def not_sent_by_others(connection: sa.Connection, before: datetime) -> list[NotSent]:
     """Refunds of others about open units, created before an instant and not sent yet."""
     refunds = _of_others(connection, t.return_items.c.is_open, sent=False)
-    units = _units_of(connection, refunds)
+    units = _units_of(connection, refunds, paid_too=True)
     headers: dict[int, list[Any]] = defaultdict(list)
     for rows in refunds.values():
         for row in rows:
@@ -149,8 +149,10 @@ def _of_others(
     return found
 
 
-def _units_of(connection: sa.Connection, refunds: dict[str, list[Any]]) -> dict[str, Sequence[Any]]:
-    """Every unit, open or not, of some order rows and bundles; none that we paid ourselves."""
+def _units_of(
+    connection: sa.Connection, refunds: dict[str, list[Any]], *, paid_too: bool = False
+) -> dict[str, Sequence[Any]]:
+    """Every unit, open or not, of some order rows and bundles; those we paid where asked for."""
     items, matched, lines, due = (
         t.return_items.c,
         t.matches.c,
@@ -173,8 +175,9 @@ def _units_of(connection: sa.Connection, refunds: dict[str, list[Any]]) -> dict[
         )
         .join_from(t.order_lines, t.matches, matched.row_id == lines.row_id)
         .join(t.return_items, items.unit_key == matched.unit_key)
-        .where(~paid)
     )
+    if not paid_too:
+        query = query.where(~paid)
     orders = {row.order_id for rows in refunds.values() for row in rows}
     found: dict[str, list[Any]] = defaultdict(list)
     for unit in records.in_chunks(connection, query, lines.order_id, sorted(orders)):

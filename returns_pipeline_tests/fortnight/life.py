@@ -22,7 +22,7 @@ from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.engine import connect
 from returns_pipeline_tests.alerts import receivers
 from returns_pipeline_tests.end_to_end.shop import Shop
-from returns_pipeline_tests.fortnight.telling import Telling
+from returns_pipeline_tests.fortnight.telling import DAYS, Telling
 
 _ZONE = "Europe/London"
 # Of a day: syncs in the morning, at noon, in the evening and after midnight; then the night.
@@ -47,7 +47,8 @@ class Life:
         """Live whole days, with what happens in them."""
         plan: list[tuple[float, int, Any]] = []
         for day in range(first, last):
-            plan += [(day + offset, 1, self.sync) for offset in _SYNCS]
+            syncs = _SYNCS if day < DAYS + 3 else _SYNCS[1::2]  # later there is only time to pass
+            plan += [(day + offset, 1, self.sync) for offset in syncs]
             plan += [(day + _CLOSES, 2, self.close), (day + _RECONCILES, 3, self.reconcile)]
         mends = [(day, 0, does) for day, _, _, does in self.told.repairs]
         events = [(day, 0, does) for day, does in self.told.happens] + mends

@@ -613,6 +613,7 @@ def amounts(t: Telling) -> None:
 
 def exchanges(t: Telling) -> None:
     """Every kind of exchange; what goes straight leaves nothing in the queue."""
+    told = {}
     for name in (
         "even_exchange",
         "uneven_exchange_up",
@@ -625,9 +626,20 @@ def exchanges(t: Telling) -> None:
         "instant_exchange",
         "exchange_before_receipt",
     ):
-        for unit in t.case(name):
+        told[name] = t.case(name)
+        for unit in told[name]:
             if unit.departed_at and not unit.received_at:
                 unit.received_at, unit.inspected_at = t.day(DAYS + 1.0), t.day(DAYS + 1.1)
+
+    (at_once,) = told["instant_exchange"]
+    t.repair(
+        "EXCHANGE_DUPLICATE",
+        "Operations: the order of the shop is the replacement",
+        lambda life: life.decide(
+            "EXCHANGE_DUPLICATE", at_once.item_id, Kind.HAPPENED, OPS, vendor_id="102271"
+        ),
+        day=DAYS + 2.4,
+    )
 
     (wanting,) = t.case("exchange_failed_inspection")
     t.task("RECEIVED_NOT_REFUNDED", CX, "S2", wanting, price="59.97")
@@ -750,7 +762,8 @@ def books(t: Telling) -> None:
     t.task("FX_RATE_MISSING", FINANCE, "S2", abroad, price="19.99", currency="EUR")
 
     def rate_it(life: Life) -> None:
-        order3.rate = Decimal("0.86")
+        (entered,) = life.sandbox.linnworks.referenced(order3.reference)
+        entered.rate = Decimal("0.86")
         life.staff("touch_order", order_reference=order3.reference)
 
     t.repair("FX_RATE_MISSING", "the rate is entered in Linnworks", rate_it)
