@@ -6,8 +6,11 @@ import argparse
 import sys
 import tempfile
 from contextlib import ExitStack
+from datetime import date
+from functools import partial
 from pathlib import Path
 
+from returns_pipeline.cli.reports import write_report
 from returns_pipeline_tests.crash.databases import (
     Databases,
     PostgresDatabases,
@@ -15,14 +18,17 @@ from returns_pipeline_tests.crash.databases import (
     postgres_server,
 )
 from returns_pipeline_tests.fortnight import troubles
+from returns_pipeline_tests.fortnight.life import Life
 from returns_pipeline_tests.fortnight.report import table
-from returns_pipeline_tests.fortnight.verdict import lived
+from returns_pipeline_tests.fortnight.verdict import Came, lived
 
 
 def main() -> int:
     """Live the fortnight on one of the databases; 1 when the queue was not as it must be."""
     parser = argparse.ArgumentParser(prog="python -m returns_pipeline_tests.fortnight")
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
+    parser.add_argument("--mails", type=Path, help="a folder for the mails that were sent")
+    parser.add_argument("--report", type=Path, help="a folder for the report of its fifth day")
     asked = parser.parse_args()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -40,11 +46,33 @@ def main() -> int:
         )
         problems = []
         for title, told, policy in merchants:
-            came = lived(told, databases.new(), folder, policy)
+            came = lived(told, databases.new(), folder, policy, look=partial(_report, asked.report))
             sys.stdout.write(f"\n{title}, {asked.database}\n\n{table(came)}")
             problems += came.problems
+            if asked.mails:
+                _keep(came, asked.mails)
     sys.stdout.writelines(f"NOT AS IT MUST BE: {one}\n" for one in problems)
     return int(bool(problems))
+
+
+def _report(folder: Path | None, life: Life) -> None:
+    """The page and the workbooks of the day on which most was received."""
+    if folder is None:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with life.engine() as engine:
+        write_report(life.shop.settings(life.now), engine, date(2026, 3, 13), folder)
+
+
+def _keep(came: Came, folder: Path) -> None:
+    """Write the mails as their readers saw them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, mail in enumerate(came.alerts, start=1):
+        for kind in ("plain", "html"):
+            body = mail.get_body((kind,))
+            text = body.get_content() if body is not None else ""
+            shown = f"{mail['Subject']}\n\n{text}" if kind == "plain" else text
+            (folder / f"{number:03}.{'txt' if kind == 'plain' else kind}").write_text(shown)
 
 
 if __name__ == "__main__":

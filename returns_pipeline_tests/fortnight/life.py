@@ -39,7 +39,7 @@ class Life:
     shop: Shop
     now: datetime
     folder: Path
-    receiver: receivers.Web
+    receiver: receivers.Post
     is_closing: bool = True
     failures: list[str] = field(default_factory=list)
 
@@ -107,8 +107,8 @@ class Life:
         self.sandbox.happy_returns_server.vendor.faults.add(method, kind)
 
     def refuse_alerts(self, *, refuse: bool) -> None:
-        """The receiver of alerts answers that it is broken, or no longer."""
-        self.receiver.answers[:] = [500] * 10_000 if refuse else []
+        """The mail server takes no messages of ours, or does again."""
+        self.receiver.refuse = refuse
 
     # --- people -------------------------------------------------------------------
 

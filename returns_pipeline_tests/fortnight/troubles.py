@@ -870,10 +870,10 @@ def machine(t: Telling) -> None:
     t.gone("WRITE_UNKNOWN_OUTCOME", OPS, "S1", key="rma*")
 
     t.at(13.0, lambda life: life.refuse_alerts(refuse=True))
-    t.task("ALERT_UNDELIVERED", OPS, "S2", key="webhook")
+    t.task("ALERT_UNDELIVERED", OPS, "S2", key="email")
     t.repair(
         "ALERT_UNDELIVERED",
-        "the receiver is mended; what was given up is a week old",
+        "the mail server is mended; what was given up is a week old",
         lambda life: life.refuse_alerts(refuse=False),
     )
 

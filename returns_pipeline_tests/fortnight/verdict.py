@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ class Came:
     told: Telling
     before: list[dict[str, Any]] = field(default_factory=list)  # the queue at its end
     after: list[dict[str, Any]] = field(default_factory=list)  # and when it was mended
-    alerts: list[dict[str, Any]] = field(default_factory=list)  # what was told by then
+    alerts: list[EmailMessage] = field(default_factory=list)  # what was told by then
     failures: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
@@ -37,25 +38,38 @@ def begun(told: Telling, url: str, folder: Path, policy: str) -> Iterator[Life]:
     """A merchant's vendors and database at the first hour."""
     path = folder / "policy.toml"
     path.write_text(policy)
-    with Sandbox(told.world(MENDED_BY + 1), now=told.day(0)) as sandbox, receivers.web() as web:
+    with Sandbox(told.world(MENDED_BY + 1), now=told.day(0)) as sandbox, receivers.post() as mail:
         environ = {
             "RETURNS_POLICY": str(path),
-            "RETURNS_ALERT_WEBHOOK_URL": web.url,
+            "RETURNS_ALERT_SMTP_URL": mail.url,
+            "RETURNS_ALERT_EMAIL_TO": "everybody@merchant.example",
             **troubles.ENVIRON,
         }
-        yield Life(told, sandbox, Shop(sandbox, url, environ), told.day(0), folder, web)
+        yield Life(told, sandbox, Shop(sandbox, url, environ), told.day(0), folder, mail)
 
 
-def lived(told: Telling, url: str, folder: Path, policy: str = troubles.POLICY) -> Came:
-    """Live the fortnight, look at the queue; mend everything, look again."""
+def lived(
+    told: Telling,
+    url: str,
+    folder: Path,
+    policy: str = troubles.POLICY,
+    *,
+    look: Callable[[Life], None] | None = None,
+) -> Came:
+    """Live the fortnight, look at the queue; mend everything, look again.
+
+    ``look`` is called at the end of the fortnight, before anything is mended.
+    """
     came = Came(told)
     with begun(told, url, folder, policy) as life:
         life.live(0, DAYS)
         life.now = told.day(DAYS) + timedelta(hours=5)
         life.sync()
         came.before = life.tasks()
-        came.alerts = list(life.receiver.posted)
+        came.alerts = list(life.receiver.mails)
         came.problems += differences(told.tasks, came.before)
+        if look is not None:
+            look(life)
         life.live(DAYS, MENDED_BY)
         came.after = life.tasks()
         came.failures = life.failures
