@@ -97,11 +97,15 @@ def amounts(name: str, totals: Mapping[str, int]) -> Metadata:
 
 
 def table(lines: Sequence[Mapping[str, Any]]) -> Any:
-    """Rows as a table; those beyond the first fifty are only counted."""
+    """Rows as a table; those beyond the first fifty are only counted.
+
+    A column ``..._minor`` beside a ``currency`` is written in that currency, and named so.
+    """
     if not lines:
         return dg.MetadataValue.text("none")
     head = list(lines[0])
-    text = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
+    titles = [name.removesuffix("_minor") if _is_money(name, lines[0]) else name for name in head]
+    text = [f"| {' | '.join(titles)} |", f"|{' --- |' * len(head)}"]
     text += [
         f"| {' | '.join(_cell(line[name], name, line) for name in head)} |"
         for line in lines[:_SHOWN]
@@ -111,8 +115,12 @@ def table(lines: Sequence[Mapping[str, Any]]) -> Any:
     return dg.MetadataValue.md("\n".join(text))
 
 
+def _is_money(name: str, line: Mapping[str, Any]) -> bool:
+    return name.endswith("_minor") and "currency" in line
+
+
 def _cell(value: Any, name: str, line: Mapping[str, Any]) -> str:
-    if name.endswith("_minor") and "currency" in line and value is not None:
+    if _is_money(name, line) and value is not None:
         return format_minor(int(value), line["currency"])
     if isinstance(value, date | datetime):
         return value.isoformat()
