@@ -28,6 +28,7 @@ from returns_pipeline.steps import conservation
 from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
+from returns_pipeline.storage.behind import behind
 from returns_pipeline.storage.bulk import insert, upsert
 from returns_pipeline.storage.engine import reading
 
@@ -38,7 +39,7 @@ ORDER_V1 = "linnworks.order.v1"
 
 _ORDERS_READ = "linnworks.orders"
 _SHIPMENTS_READ = "happy_returns.shipments"
-_AT_ONCE = 10_000
+_AT_ONCE = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +72,10 @@ def store(connection: sa.Connection, payloads: Iterable[Received], *, run_id: st
     for source, found in by_source.items():
         known = _last_hashes(connection, source, {key for key, _ in found})
         new = [payload for payload in found.values() if known.get(payload.key) != payload.hash]
-        for part in records.chunks(new, _AT_ONCE):  # a backfill's bodies are never all here twice
-            bodies, unknown = _without_personal(part)
-            insert(
-                connection,
-                t.raw_payloads,
-                {
+        with behind() as writer:
+            for part in records.chunks(new, _AT_ONCE):  # their bodies are never all here twice
+                bodies, unknown = _without_personal(part)
+                columns = {
                     "source": [source] * len(part),
                     "key": [p.key for p in part],
                     "hash": [p.hash for p in part],
@@ -84,8 +83,8 @@ def store(connection: sa.Connection, payloads: Iterable[Received], *, run_id: st
                     "fetched_at": [p.fetched_at for p in part],
                     "run_id": [run_id] * len(part),
                     "unknown_fields": unknown,
-                },
-            )
+                }
+                writer(insert, connection, t.raw_payloads, columns)
         stored += len(new)
     return stored
 

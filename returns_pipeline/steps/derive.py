@@ -27,10 +27,11 @@ from returns_pipeline.steps.capture import ORDER_V1, ORDER_V2, OUTBOUND, RETURN
 from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
+from returns_pipeline.storage.behind import behind
 from returns_pipeline.storage.bulk import upsert
 from returns_pipeline.storage.engine import reading
 
-_CHUNK = 20_000
+_CHUNK = 10_000
 
 
 class _Payload(NamedTuple):
@@ -48,11 +49,12 @@ _PAYLOAD = tuple(t.raw_payloads.c[name] for name in _Payload._fields)
 
 
 def _new_payloads(rt: Runtime, name: str, sources: tuple[str, ...]) -> Iterator[list[_Payload]]:
-    """Chunks of payloads not derived yet; each is handled before the next is read."""
+    """Chunks of payloads not derived yet, in the order in which they were stored."""
     raw = t.raw_payloads.c
+    with reading(rt.engine) as connection:
+        after = records.position(connection, name)
     while True:
         with reading(rt.engine) as connection:
-            after = records.position(connection, name)
             query = (
                 sa.select(*_PAYLOAD)
                 .where(raw.id > after, raw.source.in_(sources))
@@ -62,6 +64,7 @@ def _new_payloads(rt: Runtime, name: str, sources: tuple[str, ...]) -> Iterator[
             found = list(map(_Payload._make, connection.execute(query).all()))
         if not found:
             return
+        after = found[-1].id
         yield found
 
 
@@ -261,19 +264,25 @@ def returns(rt: Runtime) -> dict[str, int]:
     """
     now = rt.now()
     again = _unread_before(rt)
-    changed = 0
+    changed = []
     if again:
         with rt.engine.begin() as connection:
-            changed = _derive_units(connection, again, rt, now, afresh=True)
+            changed.append(_derive_units(connection, _read(again, rt), rt, now, afresh=True))
             records.move_watermark(connection, _read_under(rt), now=now, at=now)
-    seen = len(again)
-    for found in _new_payloads(rt, "derived.returns", (RETURN, OUTBOUND)):
+
+    def write(read: list[_Read]) -> None:
+        last = read[-1].rows[-1].id
         with rt.engine.begin() as connection:
-            changed += _derive_units(connection, found, rt, now)
-            records.move_watermark(connection, "derived.returns", now=now, position=found[-1].id)
-        seen += len(found)
-        rt.progress(f"returned units: {seen} derived")
-    return {"read": seen, "changed": changed}
+            changed.append(_derive_units(connection, read, rt, now))
+            records.move_watermark(connection, "derived.returns", now=now, position=last)
+
+    seen = len(again)
+    with behind() as writer:
+        for found in _new_payloads(rt, "derived.returns", (RETURN, OUTBOUND)):
+            writer(write, _read(found, rt))
+            seen += len(found)
+            rt.progress(f"returned units: {seen} read")
+    return {"read": seen, "changed": sum(changed)}
 
 
 def _read_under(rt: Runtime) -> str:
@@ -302,9 +311,42 @@ def _unread_before(rt: Runtime) -> list[_Payload]:
         return list(map(_Payload._make, connection.execute(query).all()))
 
 
+class _Read(NamedTuple):
+    """Payloads of one source and instant, and what they say, column by column."""
+
+    rows: list[_Payload]
+    columns: dict[str, list[Any]]
+
+    def those(self, keys: Collection[str], *, among: bool) -> _Read:
+        """The ones of these units, or of all others."""
+        places = [place for place, row in enumerate(self.rows) if (row.key in keys) is among]
+        if len(places) == len(self.rows):
+            return self
+        columns = {name: [told[at] for at in places] for name, told in self.columns.items()}
+        return _Read([self.rows[at] for at in places], columns)
+
+
+def _read(found: list[_Payload], rt: Runtime) -> list[_Read]:
+    """What payloads say, in their order; those read at once are normalised at once."""
+    read = []
+    for (source, fetched_at), group in groupby(found, key=attrgetter("source", "fetched_at")):
+        rows = list(group)
+        columns = hr.readings(
+            [row.body for row in rows],
+            keys=[row.key for row in rows],
+            hashes=[row.hash for row in rows],
+            source="outbound" if source == OUTBOUND else "return",
+            policy=rt.policy.happy_returns,
+            default_currency=rt.policy.merchant.currency,
+            observed_at=fetched_at,
+        )
+        read.append(_Read(rows, columns))
+    return read
+
+
 def _derive_units(
     connection: sa.Connection,
-    found: list[_Payload],
+    read: list[_Read],
     rt: Runtime,
     now: datetime,
     *,
@@ -314,40 +356,22 @@ def _derive_units(
 
     Args:
         connection: Inside the caller's transaction.
-        found: Rows of ``raw_payloads``, in the order they were stored.
+        read: Rows of ``raw_payloads``, in the order they were stored, and what they say.
         rt: The run.
         now: Its instant.
         afresh: Whether what could not be read of these units before is forgotten first.
     """
-    keys = [row.key for row in found]
-    times = Counter(keys)
+    times = Counter(row.key for one in read for row in one.rows)
     before = records.units_by_key(connection, times)
-    if not before and len(times) == len(keys):
-        first, others = found, []
-    else:
-        first = [row for row in found if row.key not in before and times[row.key] == 1]
-        others = [row for row in found if row.key in before or times[row.key] > 1]
+    again = {key for key, count in times.items() if count > 1 or key in before}
     changed = 0
-    for rows, given in _batches(first, rt):
-        _enter(connection, rows, hr.readings(**given), rt, now)
-        changed += len(rows)
+    for one in read:
+        rows, columns = one.those(again, among=False)
+        if rows:
+            _enter(connection, rows, columns, rt, now)
+            changed += len(rows)
+    others = [one.those(again, among=True) for one in read] if again else []
     return changed + _merge(connection, others, before, rt, now, afresh=afresh)
-
-
-def _batches(found: list[_Payload], rt: Runtime) -> Iterator[tuple[list[_Payload], dict[str, Any]]]:
-    """Payloads read at once, which are normalised at once, and how."""
-    for (source, fetched_at), group in groupby(found, key=attrgetter("source", "fetched_at")):
-        rows = list(group)
-        given = {
-            "raws": [row.body for row in rows],
-            "keys": [row.key for row in rows],
-            "hashes": [row.hash for row in rows],
-            "source": "outbound" if source == OUTBOUND else "return",
-            "policy": rt.policy.happy_returns,
-            "default_currency": rt.policy.merchant.currency,
-            "observed_at": fetched_at,
-        }
-        yield rows, given
 
 
 _EVENT_COLUMNS = ("unit_key", "told", "seen_at", "raw_id")
@@ -396,7 +420,7 @@ def _first_told(columns: Mapping[str, list[Any]]) -> list[str]:
 
 def _merge(
     connection: sa.Connection,
-    found: list[_Payload],
+    found: list[_Read],
     before: Mapping[str, Unit],
     rt: Runtime,
     now: datetime,
@@ -410,8 +434,7 @@ def _merge(
     events: list[tuple[Any, ...]] = []
     codes: dict[str, tuple[str, str]] = {}
     read: list[tuple[Unit, _Payload, tuple[str, str]]] = []
-    for rows, given in _batches(found, rt):
-        columns = hr.readings(**given)
+    for rows, columns in found:
         own_codes = zip(columns["express_code"], columns["merchant_rma"], strict=True)
         read.extend(zip(hr.units(columns), rows, own_codes, strict=True))
     # A shipment and a look-up of one poll are stored by their source, not by their age.

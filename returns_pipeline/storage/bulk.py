@@ -21,7 +21,7 @@ T = TypeVar("T")
 _AT_ONCE = 20_000
 _LINES = 500  # of a COPY, sent at once
 _MANY = 500  # rows; of fewer it is not worth while to look for what they have in common
-_A_STATEMENT = 100  # rows
+_A_STATEMENT = 250  # rows
 
 
 def upsert(
@@ -58,7 +58,54 @@ def upsert(
     if update is None:
         update = [name for name in columns if name not in key]
     for part in chunks(rows, _AT_ONCE):  # each is copied more than once on its way
-        _write(connection, table, columns, list(zip(*part, strict=True)), key, update)
+        left = part
+        if key and len(part) >= _MANY and connection.dialect.name == "postgresql":
+            left = _copy_the_new(connection, table, columns, part, key)
+        if left:
+            _write(connection, table, columns, list(zip(*left, strict=True)), key, update)
+
+
+def _copy_the_new(
+    connection: sa.Connection,
+    table: sa.Table,
+    columns: Sequence[str],
+    rows: list[tuple[Any, ...]],
+    key: Sequence[str],
+) -> list[tuple[Any, ...]]:
+    """Copy the rows whose key is not there, which is cheaper than to merge them; the others."""
+    there = _there(connection, table, columns, rows, key)
+    new = [row for place, row in enumerate(rows, start=1) if place not in there]
+    if not new:
+        return rows
+    try:
+        with connection.begin_nested():
+            _write(connection, table, columns, list(zip(*new, strict=True)), (), ())
+    except sa.exc.IntegrityError:
+        return rows  # one has come in since: now all are merged
+    return [row for place, row in enumerate(rows, start=1) if place in there]
+
+
+def _there(
+    connection: sa.Connection,
+    table: sa.Table,
+    columns: Sequence[str],
+    rows: list[tuple[Any, ...]],
+    key: Sequence[str],
+) -> set[int]:
+    """The places, from 1, of the rows whose key is there already."""
+    quote = connection.dialect.identifier_preparer.quote
+    names = [quote(name) for name in key]
+    kinds = [table.c[name].type.compile(connection.dialect) for name in key]
+    given = ", ".join(f"CAST(%s AS {kind}[])" for kind in kinds)
+    same = " AND ".join(f"found.{name} = told.{name}" for name in names)
+    # Each by the index, however many there are: joined, the whole table may be read.
+    query = (
+        f"SELECT told.place FROM unnest({given}) "
+        f"WITH ORDINALITY AS told ({', '.join(names)}, place) CROSS JOIN LATERAL "
+        f"(SELECT 1 FROM {quote(table.name)} AS found WHERE {same} LIMIT 1) AS one"
+    )
+    told = (array_text(row[place] for row in rows) for place in map(columns.index, key))
+    return {place for (place,) in connection.exec_driver_sql(query, tuple(told))}
 
 
 def insert(
@@ -256,6 +303,18 @@ def _copy(
     except dbapi.Error as error:
         error.args = (f"COPY to {about} failed (SQLSTATE {error.sqlstate})",)  # without the value
         raise sa.exc.DBAPIError.instance(copying, None, error, dbapi.Error) from error
+
+
+def array_text(values: Iterable[Any]) -> str:
+    """PostgreSQL's text form of an array: its driver takes many times as long to make one."""
+    texts = [str(value) for value in values if value is not None]
+    whole = "".join(texts)
+    if any(mark in whole for mark in '"\\\0'):
+        texts = [text.translate(_ARRAY_ESCAPES) for text in texts]
+    return '{"' + '","'.join(texts) + '"}' if texts else "{}"
+
+
+_ARRAY_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\0": "\ufffd"})
 
 
 def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -15,7 +15,6 @@ from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 
 from returns_pipeline.domain import lifecycle
 from returns_pipeline.domain.lifecycle import FACTS
@@ -36,10 +35,10 @@ from returns_pipeline.domain.model import (
     Waiting,
 )
 from returns_pipeline.storage import tables as t
+from returns_pipeline.storage.bulk import array_text, insert, upsert
 from returns_pipeline.storage.bulk import chunks as chunks  # noqa: PLC0414 - steps call it so
-from returns_pipeline.storage.bulk import insert, upsert
 from returns_pipeline.storage.engine import reading
-from returns_pipeline.storage.types import Row, Select, instant_from_text, instant_text
+from returns_pipeline.storage.types import Listed, Row, Select, instant_from_text, instant_text
 
 UNIT_COLUMNS = (
     "unit_key",
@@ -256,23 +255,27 @@ def in_chunks(
     """Rows of ``query`` whose ``column`` is one of ``values``, asked some thousands at a time."""
     query = query.where(_among(connection, column))
     for part in chunks(values, size):
-        yield from connection.execute(query, {"listed": part}).all()
+        yield from connection.execute(query, {"listed": _listed(connection, part)}).all()
 
 
 def listed(
     connection: sa.Connection, column: sa.ColumnElement[Any], values: Iterable[Any]
-) -> tuple[sa.ColumnElement[bool], dict[str, list[Any]]]:
+) -> tuple[sa.ColumnElement[bool], dict[str, Any]]:
     """The condition that a column is one of many values, and the parameter that holds them."""
-    return _among(connection, column), {"listed": list(values)}
+    return _among(connection, column), {"listed": _listed(connection, list(values))}
 
 
 def _among(connection: sa.Connection, column: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
     # One bound value however many there are: the statement is compiled once.
     if connection.dialect.name == "postgresql":
-        listed = sa.bindparam("listed", type_=postgresql.ARRAY(column.type))
-        return column == sa.any_(listed)
+        return column == sa.any_(sa.bindparam("listed", type_=Listed(column.type)))
     listed = sa.bindparam("listed", type_=sa.JSON())
     return column.in_(sa.select(sa.func.json_each(listed).table_valued("value").c.value))
+
+
+def _listed(connection: sa.Connection, values: list[Any]) -> Any:
+    """The values as ``_among`` takes them."""
+    return array_text(values) if connection.dialect.name == "postgresql" else values
 
 
 # --- orders -----------------------------------------------------------------------

@@ -8,8 +8,9 @@ from functools import lru_cache
 from typing import Any, TypeAlias
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Dialect
-from sqlalchemy.types import TypeDecorator, TypeEngine
+from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
 # Rows and queries whose columns the type checker need not follow.
 Row: TypeAlias = "sa.Row[*tuple[Any, ...]]"
@@ -68,3 +69,25 @@ class Instant(TypeDecorator[datetime]):
     ) -> Callable[[Any], datetime | None]:
         """Give back aware UTC instants. Whole, not value by value: bulk reads spend time here."""
         return _utc if dialect.name == "postgresql" else _parsed
+
+
+class Listed(UserDefinedType[str]):
+    """Many values as one, on PostgreSQL: an array given as its text (``bulk.array_text``).
+
+    It is an array from the beginning: read from a text in the statement, it would be read
+    anew for each row.
+    """
+
+    cache_ok = True
+    render_bind_cast = True
+
+    def __init__(self, kind: TypeEngine[Any]) -> None:
+        """Of values of this type."""
+        self.kind = kind
+
+    def get_col_spec(self, **_given: Any) -> str:
+        """How PostgreSQL calls it."""
+        return f"{self.kind.compile(_POSTGRESQL)}[]"
+
+
+_POSTGRESQL: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
