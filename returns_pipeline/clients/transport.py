@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from typing import ClassVar, NoReturn, TypeVar
+from typing import Any, ClassVar, NoReturn, TypeVar
 from urllib.parse import urlencode, urljoin, urlsplit
 
 import msgspec
@@ -510,15 +510,10 @@ class Transport:
             raise NotApplied(call.method, f"not sent: {type(error).__name__}") from error
         self.lanes.count(call.method, write=not call.read)
         session = self._session()
+        request = self._request(session, call, headers)
         started = self._monotonic()
-        with session.request(
-            call.verb,
-            self.base_url + call.path + (f"?{urlencode(call.query)}" if call.query else ""),
-            data=call.body,
-            headers=dict(headers),
-            timeout=self._timeout,
-            allow_redirects=False,
-            stream=True,
+        with session.send(
+            request, timeout=self._timeout, allow_redirects=False, stream=True
         ) as response:
             parts, size = [], 0
             # One read of the socket at a time: `iter_content` returns only when its
@@ -533,6 +528,29 @@ class Transport:
             self._own.used_at = self._monotonic()
             names = {name.lower(): value for name, value in response.headers.items()}
             return Answer(response.status_code, names, b"".join(parts))
+
+    def _request(
+        self, session: requests.Session, call: Call, headers: Mapping[str, str]
+    ) -> requests.PreparedRequest:
+        """The call as it is sent; of one like the last one, only the query is new.
+
+        `requests` takes as long to prepare a page's request as to send it.
+        """
+        query = f"?{urlencode(call.query)}" if call.query else ""
+        plain = call.verb == "GET" and call.body is None and not session.cookies
+        like = (call.path, dict(headers))
+        last: tuple[Any, requests.PreparedRequest] | None = getattr(self._own, "last", None)
+        if plain and last is not None and last[0] == like:
+            request = last[1].copy()
+            request.url = (request.url or "").partition("?")[0] + query
+            return request
+        request = session.prepare_request(
+            requests.Request(
+                call.verb, self.base_url + call.path + query, data=call.body, headers=dict(headers)
+            )
+        )
+        self._own.last = (like, request) if plain else None
+        return request
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._own, "session", None)
