@@ -120,6 +120,8 @@ def _series(values: list[Any], field: Field) -> pd.Series[Any]:
 
     from returns_pipeline.schemas.contracts import dtype  # noqa: PLC0415 - see above
 
+    if len(values) > 1 and values[0] == values[-1] and values.count(values[0]) == len(values):
+        return pd.Series(_series(values[:1], field).array.repeat(len(values)))
     kind = dtype(field)
     given: pd.Series[Any] = pd.Series(values, dtype="object")
     try:
