@@ -355,6 +355,7 @@ def settle(connection: sa.Connection, rt: Runtime) -> int:
                 done.append((decision, *_at_the_end(decision)))
     for decision, outcome, detail in done:
         said.became(connection, decision.id, outcome, detail, now=now, run_id=rt.run_id)
+    said.pass_over(connection, now=now)
     return len(done)
 
 

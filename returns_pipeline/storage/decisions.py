@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
 from returns_pipeline.domain.decisions import KINDS, Decision, Kind
 from returns_pipeline.storage import tables as t
-from returns_pipeline.storage.records import in_chunks
+from returns_pipeline.storage.records import in_chunks, move_watermark, position
 from returns_pipeline.storage.types import Row, Select
 
 SYSTEM = "the program"
@@ -85,8 +85,29 @@ def of_units(
 def waiting(connection: sa.Connection, question: str) -> list[Decision]:
     """The decisions of a question that nothing has become of yet, oldest first."""
     made = t.decisions.c
-    query = _select().where(made.question == question, t.decision_outcomes.c.outcome.is_(None))
+    query = _waiting(position(connection, _DONE_WITH)).where(made.question == question)
     return [_decision(row) for row in connection.execute(query.order_by(made.id))]
+
+
+_DONE_WITH = "decisions"  # the last of which this and all before have become something
+_UNSEEN = timedelta(days=1)  # longer than any transaction: one may bring an earlier number
+
+
+def _waiting(after: int) -> Select:
+    return _select().where(t.decisions.c.id > after, t.decision_outcomes.c.outcome.is_(None))
+
+
+def pass_over(connection: sa.Connection, *, now: datetime) -> None:
+    """Note of which decisions something has become, so that they are not looked through again."""
+    made = t.decisions.c
+    after = position(connection, _DONE_WITH)
+    first = connection.execute(_waiting(after).order_by(made.id).limit(1)).first()
+    last = connection.execute(
+        sa.select(sa.func.max(made.id)).where(made.id > after, made.decided_at < now - _UNSEEN)
+    ).scalar_one()
+    done_with = min(last or after, first.id - 1 if first else last or after)
+    if done_with > after:
+        move_watermark(connection, _DONE_WITH, now=now, position=done_with)
 
 
 def latest_from(connection: sa.Connection, exceptions: Collection[int]) -> dict[int, Decision]:

@@ -210,3 +210,41 @@ def test_lines_of_an_order_that_is_there_may_follow_it(engine: sa.Engine) -> Non
         made = row("order_lines", order_id="o")
         upsert(connection, t.order_lines, tuple(made), [tuple(made.values())], key=("row_id",))
     assert _all(engine, t.order_lines, "order_id") == [("o",)]
+
+
+_LISTED = ("shipment_id", "unit_key", "seen_at")
+
+
+@pytest.mark.parametrize("there", [range(0), range(300, 700), range(2000)])
+def test_of_many_rows_those_that_are_there_are_updated_and_the_others_come_in_order(
+    engine: sa.Engine, there: range
+) -> None:
+    later = NOON + timedelta(hours=1)
+    with engine.begin() as connection:
+        rows = [("s", f"u{n}", NOON) for n in there]
+        upsert(connection, t.shipment_items, _LISTED, rows, key=_LISTED[:2])
+    with engine.begin() as connection:
+        rows = [("s", f"u{n}", later) for n in range(2000)]
+        upsert(connection, t.shipment_items, _LISTED, rows, key=_LISTED[:2])
+    found = _all(engine, t.shipment_items, *_LISTED)
+    new = [n for n in range(2000) if n not in there]
+    assert found == [("s", f"u{n}", later) for n in [*there, *new]]
+
+
+def test_what_many_rows_have_in_common_is_in_each_of_them(engine: sa.Engine) -> None:
+    day = DAY.replace(day=1)
+    odd = {0: ("r", NOON), 700: ("another", NOON), 1999: ("r", NOON + timedelta(seconds=1))}
+    rows = [
+        (f"u{n}\t\\", odd.get(n, ("r", NOON))[0], "", odd.get(n, ("r", NOON))[1], day, NOON)
+        for n in range(2000)
+    ]
+    with engine.begin() as connection:
+        upsert(connection, t.receipts, RECEIPT, rows)
+    assert _all(engine, t.receipts, *RECEIPT) == rows
+
+
+def test_one_row_too_many_among_many_leaves_nothing(engine: sa.Engine) -> None:
+    rows = [(f"u{n % 1999}", "r", "1", NOON, DAY, NOON) for n in range(2000)]
+    with pytest.raises(sa.exc.IntegrityError), engine.begin() as connection:
+        upsert(connection, t.receipts, RECEIPT, rows)
+    assert _all(engine, t.receipts, "unit_key") == []
