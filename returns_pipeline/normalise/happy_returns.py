@@ -187,12 +187,14 @@ def readings(
     found: dict[str, list[Any]] = {"unit_key": list(keys), "payload_hash": list(hashes)}
     numbers = found["order_number"] = texts("order_number")
     return_ids = found["return_id"] = texts("return_id")
-    for own, return_id, number in zip(problems, return_ids, numbers, strict=True):
-        if not return_id:
-            own.append("return_id:missing")
-        if not number:
-            own.append("order_number:missing")
-    found["order_key"] = list(map(order_key, numbers))
+    if not (all(return_ids) and all(numbers)):
+        for own, return_id, number in zip(problems, return_ids, numbers, strict=True):
+            if not return_id:
+                own.append("return_id:missing")
+            if not number:
+                own.append("order_number:missing")
+    keys_of = {number: order_key(number) for number in set(numbers)}
+    found["order_key"] = [keys_of[number] for number in numbers]
     updated = _column(_instant, given("updated_at"), "updated_at", problems)
     told_at = found["updated_at"] = [at or observed_at for at in updated]
     found["status"] = texts("status")
@@ -244,14 +246,16 @@ _UNIT = tuple(field.name for field in fields(Unit))
 
 def _inspected(codes: list[str], outcomes: list[Any], problems: list[list[str]]) -> list[str]:
     # Two who looked: the warehouse and the hub. Where they say two things, both are kept.
-    if outcomes.count(None) == len(outcomes):
+    if _is_untold(outcomes):
         return codes
     asked = [
         None if code and not isinstance(outcome, str) else outcome
         for code, outcome in zip(codes, outcomes, strict=True)
     ]
     found = _texts(asked, "inspection_outcome", problems)
-    return [told_by_two(code, outcome) for code, outcome in zip(codes, found, strict=True)]
+    both = list(zip(codes, found, strict=True))
+    known = {told: told_by_two(*told) for told in set(both)}
+    return [known[told] for told in both]
 
 
 def _facts(
@@ -266,15 +270,19 @@ def _facts(
     letters: dict[str, list[str]] = {}
     for stage in _STAGES:
         known[stage] = _column(_instant, given(f"{stage}_at"), f"{stage}_at", problems)
-        letters[stage] = ["-" if at is None else _EXACT for at in known[stage]]
+        letters[stage] = _letters(known[stage], _EXACT)
     for stage, field in _DATES.items():
-        at = known[stage]
-        days = [day if exact is None else None for day, exact in zip(given(field), at, strict=True)]
+        at, days = known[stage], given(field)
+        if _is_untold(at):
+            known[stage] = _column(_day, days, field, problems)
+            letters[stage] = _letters(known[stage], _DATE)
+            continue
+        days = [day if exact is None else None for day, exact in zip(days, at, strict=True)]
         for place, day in enumerate(_column(_day, days, field, problems)):
             if day is not None:
                 at[place], letters[stage][place] = day, _DATE
     stages = {status: policy.statuses.get(_folded(status)) for status in set(statuses)}
-    for place, status in enumerate(statuses):
+    for place, status in enumerate(statuses if any(stages) else ()):
         told = stages[status]
         if told is not None and known[told.value][place] is None:
             # The status says that it happened; when: at its last change at the latest.
@@ -287,6 +295,12 @@ def _facts(
     return found
 
 
+def _letters(instants: list[datetime | None], known: str) -> list[str]:
+    if _is_untold(instants):
+        return ["-"] * len(instants)
+    return ["-" if at is None else known for at in instants]
+
+
 _EXACT, _DATE, _INFERRED = (one.value for one in Precision)
 
 
@@ -295,6 +309,8 @@ def _refund_types(
 ) -> list[RefundType | None]:
     codes = _texts(values, "refund_type", problems)
     kinds = {code: policy.refund_types.get(_folded(code)) for code in set(codes) if code}
+    if all(codes) and None not in kinds.values():
+        return [kinds[code] for code in codes]
     found: list[RefundType | None] = []
     for code, value, own in zip(codes, values, problems, strict=True):
         if code:
@@ -318,16 +334,24 @@ _folded = lru_cache(maxsize=4096)(fold)  # codes are few
 
 def _texts(values: list[Any], ours: str, problems: list[list[str]]) -> list[str]:
     """A column of texts. Looked at as a whole first: nearly always there is nothing odd."""
-    if values.count(None) == len(values):
+    if _is_untold(values):
         return [""] * len(values)
-    plain = ["" if value is None else value for value in values]
+    plain = values
+    if None in plain:
+        plain = ["" if value is None else value for value in values]
     try:
         whole = "".join(plain)
     except TypeError:  # not all of them are texts
         whole = "\0"
     if whole.isprintable() and max(map(len, plain)) <= _LONGEST_TEXT:
-        return list(map(str.strip, plain))
+        # Of what is printable only a blank is stripped.
+        return list(map(str.strip, plain)) if " " in whole else plain
     return [_text(value, ours, own) for value, own in zip(values, problems, strict=True)]
+
+
+def _is_untold(values: list[Any]) -> bool:
+    # The first tells nearly always: to compare all of them takes longer than to use them.
+    return not values or (values[0] is None and values.count(None) == len(values))
 
 
 def _column(
@@ -338,7 +362,7 @@ def _column(
     *more: list[Any],
 ) -> list[T | None]:
     """A column of any other kind; ``None`` where nothing was told."""
-    if values.count(None) == len(values):
+    if _is_untold(values):
         return [None] * len(values)
     known: dict[Any, T | None] = {}
     if not more and set(map(type, values)) <= {str, type(None)}:
