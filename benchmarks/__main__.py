@@ -192,11 +192,13 @@ def closing(report: Report, databases: Databases, refunds: int, a_day: int) -> N
     )
     rows = []
     for kind in KINDS:
+        progress(f"closing a day of {refunds:,} refunds on {kind}")
         with databases.fresh(kind) as url:
             day = measured("-m", "benchmarks.finance", url, str(refunds), "1")
         rows.append(_finance_row(kind, "a day", day))
         sealed = set()
         for title, more in (("a month, one run", ()), ("a month, a run a day", ("many",))):
+            progress(f"closing {title}, on {kind}")
             with databases.fresh(kind) as url:
                 month = measured("-m", "benchmarks.finance", url, str(a_day), str(days), *more)
             rows.append(_finance_row(kind, title, month))
