@@ -20,7 +20,7 @@ from returns_pipeline.domain.model import (
     RefundType,
     Unit,
 )
-from returns_pipeline.domain.money import half_up_div, share, vat_within
+from returns_pipeline.domain.money import format_minor, half_up_div, share, vat_within
 from returns_pipeline.domain.policy import Policy, fold
 from returns_pipeline.domain.postings import tax_key
 
@@ -131,7 +131,8 @@ def refund_due(
     if held is not None:
         return held
     if fee > goods + shipping:
-        return _mismatch(f"the fee of {fee} is above the refund of {goods + shipping}")
+        kept, due = _money(fee, order), _money(goods + shipping, order)
+        return _mismatch(f"the fee of {kept} is above the refund of {due}")
     over = _over_ceiling(order, line, (goods, shipping), before)
     if over is not None:
         return over
@@ -228,7 +229,8 @@ def _disagrees(
     if unit.refund_type is RefundType.EXCHANGE or told is None or goods is None:
         return None
     if abs(told - goods) > policy.refunds.tolerance_minor:
-        return _mismatch(f"Happy Returns says {told}, the order line {goods} (minor units)")
+        says, is_worth = _money(told, order), _money(goods, order)
+        return _mismatch(f"Happy Returns says {says}, the order line {is_worth}")
     return None
 
 
@@ -237,14 +239,12 @@ def _over_ceiling(
 ) -> Held | None:
     goods, shipping = parts
     if goods > line.total_minor - before.line:
-        return _ceiling(f"the line was paid {line.total_minor}, {before.line} went back already")
+        return _ceiling("the line", line.total_minor, before.line, order)
     if shipping > order.postage_minor - before.shipping:
-        return _ceiling(
-            f"shipping of {shipping}; {order.postage_minor} was paid, "
-            f"{before.shipping} went back already"
-        )
+        what = f"shipping of {_money(shipping, order)} is claimed: shipping"
+        return _ceiling(what, order.postage_minor, before.shipping, order)
     if goods + shipping > order.total_minor - before.order:
-        return _ceiling(f"the order was paid {order.total_minor}, {before.order} went back already")
+        return _ceiling("the order", order.total_minor, before.order, order)
     return None
 
 
@@ -252,5 +252,10 @@ def _mismatch(reason: str) -> Held:
     return Held("REFUND_AMOUNT_MISMATCH", reason, "REFUND_AMOUNT_MISMATCH")
 
 
-def _ceiling(reason: str) -> Held:
+def _ceiling(what: str, paid: int, back: int, order: Order) -> Held:
+    reason = f"{what} was paid {_money(paid, order)}, {_money(back, order)} went back already"
     return Held("REFUND_OVER_CEILING", reason, "REFUND_OVER_CEILING")
+
+
+def _money(minor: int, order: Order) -> str:
+    return f"{format_minor(minor, order.currency)} {order.currency}"
