@@ -322,7 +322,7 @@ HOLDING = (
     Case("every_posting_is_in_one_batch", seed.batch, figure=("batches", 1), days=(DAY,)),
     Case("no_more_vat_reversed_than_charged", lambda c: _vat(c, 1000), days=(DAY,)),
     Case("every_tender_line_is_its_refund", _tender, figure=("lines", 1)),
-    Case("exchange_clearing_is_the_exchanges", _on_clearing, figure=("minor_GBP", 6000)),
+    Case("exchange_clearing_is_the_exchanges", _on_clearing, figure=("open_minor_GBP", 6000)),
     Case("reversals_take_back_their_originals", _reversed, figure=("reversals", 1)),
     Case("goods_in_transit_are_owed_to_us", _in_transit),
     Case("batches_come_out_of_their_payloads", lambda c: None, figure=("verified", 0)),
