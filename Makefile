@@ -64,8 +64,8 @@ crash-matrix: $(STAMP)  ## a day killed at every vendor write and commit, on bot
 database-faults: $(STAMP)  ## a day whose database fails at a commit, on both databases (EACH= commits a fault)
 	$(BIN)/python -m returns_pipeline_tests.database_faults --each $(or $(EACH),20)
 
-storms: $(STAMP)  ## days over real sockets under every fate of a request, seeded (SEEDS=, FIRST=, JOBS=, DATABASE=)
-	$(BIN)/python -m returns_pipeline_tests.storms --seeds $(or $(SEEDS),320) --first $(or $(FIRST),0) --jobs $(or $(JOBS),2) --database $(or $(DATABASE),sqlite)
+storms: $(STAMP)  ## days over real sockets under every fate of a request, seeded (SEEDS=, FIRST=, JOBS=, DATABASE=, WAY=)
+	$(BIN)/python -m returns_pipeline_tests.storms $(if $(WAY),--way $(WAY)) --seeds $(or $(SEEDS),320) --first $(or $(FIRST),0) --jobs $(or $(JOBS),2) --database $(or $(DATABASE),sqlite)
 
 simulate: $(STAMP)  ## thousands of seeded stories of crashes, lost answers and staff (SEEDS=, FIRST=, JOBS=)
 	$(BIN)/python -m returns_pipeline_tests.simulation --seeds $(or $(SEEDS),5000) --first $(or $(FIRST),0) --jobs $(or $(JOBS),1)
