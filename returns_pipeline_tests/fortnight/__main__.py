@@ -46,22 +46,23 @@ def main() -> int:
         )
         problems = []
         for title, told, policy in merchants:
-            came = lived(told, databases.new(), folder, policy, look=partial(_report, asked.report))
+            came = lived(
+                told, databases.new(), folder, policy, look=partial(_report, asked.report, title)
+            )
             sys.stdout.write(f"\n{title}, {asked.database}\n\n{table(came)}")
             problems += came.problems
             if asked.mails:
-                _keep(came, asked.mails)
+                _keep(came, asked.mails / title)
     sys.stdout.writelines(f"NOT AS IT MUST BE: {one}\n" for one in problems)
     return int(bool(problems))
 
 
-def _report(folder: Path | None, life: Life) -> None:
+def _report(folder: Path | None, title: str, life: Life) -> None:
     """The page and the workbooks of the day on which most was received."""
     if folder is None:
         return
-    folder.mkdir(parents=True, exist_ok=True)
     with life.engine() as engine:
-        write_report(life.shop.settings(life.now), engine, date(2026, 3, 13), folder)
+        write_report(life.shop.settings(life.now), engine, date(2026, 3, 13), folder / title)
 
 
 def _keep(came: Came, folder: Path) -> None:
