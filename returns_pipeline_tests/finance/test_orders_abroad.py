@@ -102,7 +102,7 @@ def test_a_line_that_stands_in_a_batch_already_is_not_sealed_in_another(
 ) -> None:
     before = books.batches().keys()
     monkeypatch.setattr(corrections, "of_this_batch", lambda lines, *_: [*lines, *lines])
-    with pytest.raises(CannotReverse, match="3 of 6 lines .* stand in another batch already"):
+    with pytest.raises(CannotReverse, match=r"3 of 6 lines .* stand in another batch already"):
         reverse(books, MONEY)
     assert books.batches().keys() == before
     assert not [row for row in books.rows(t.postings.select()) if "~" in row.event_key]
