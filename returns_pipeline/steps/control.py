@@ -180,13 +180,14 @@ def _waiting_money(connection: sa.Connection, rt: Runtime, now: datetime) -> Rai
     """Received and owed nothing yet; or paid and not received."""
     items, due = t.return_items.c, t.refunds_due.c
     ages = rt.policy.ages
+    gates = t.gates.c
     received = (
-        sa.select(*_ITEM, items.received_at)
+        sa.select(*_ITEM, items.received_at, gates.reason)
         .select_from(t.return_items.outerjoin(t.refunds_due, items.unit_key == due.unit_key))
+        .outerjoin(t.gates, sa.and_(gates.unit_key == items.unit_key, gates.gate == "refund"))
         .where(items.is_open, items.received_at <= now - ages.received_not_refunded)
         .where(items.refund_type.in_(("refund", "store_credit")), due.unit_key.is_(None))
     )
-    gates = t.gates.c
     # An exchange whose goods were found wanting: no replacement is ordered, and nobody asks.
     unreplaced = (
         sa.select(*_ITEM, items.received_at)
@@ -195,13 +196,13 @@ def _waiting_money(connection: sa.Connection, rt: Runtime, now: datetime) -> Rai
         .where(items.refund_type == "exchange", gates.gate == "exchange")
         .where(~gates.is_cleared, gates.code == "disposition_holds", gates.exception == "")
     )
-    for row in connection.execute(unreplaced):
+    for kept in connection.execute(unreplaced):
         yield _unit(
-            row,
+            kept,
             "RECEIVED_NOT_REFUNDED",
-            f"received {(now - row.received_at).days} days ago to be exchanged; its condition "
+            f"received {(now - kept.received_at).days} days ago to be exchanged; its condition "
             "holds the replacement",
-            since=row.received_at,
+            since=kept.received_at,
         )
     answered = said.of_open_units(connection, "money")
     for row in connection.execute(received):
@@ -211,7 +212,8 @@ def _waiting_money(connection: sa.Connection, rt: Runtime, now: datetime) -> Rai
         yield _unit(
             row,
             "RECEIVED_NOT_REFUNDED",
-            f"received {days} days ago and not refunded",
+            f"received {days} days ago and not refunded"
+            + (f": {row.reason}" if row.reason else ""),
             since=row.received_at,
         )
     first = ages.refunded_not_received[0]

@@ -104,10 +104,15 @@ def _one_of(given: str | None, known: Any) -> str:
 
 
 def _at_stake(found: list[Task]) -> list[tuple[int, str]]:
-    sums: dict[str, int] = {}
+    """The sums by currency; what several tasks are about counts once, at its dearest."""
+    once: dict[tuple[object, str], int] = {}
     for task in found:
         if task.amount_minor and task.currency and task.is_open:
-            sums[task.currency] = sums.get(task.currency, 0) + task.amount_minor
+            name = (task.unit_keys or task.id, task.currency)
+            once[name] = max(once.get(name, 0), task.amount_minor)
+    sums: dict[str, int] = {}
+    for (_, currency), minor in once.items():
+        sums[currency] = sums.get(currency, 0) + minor
     return [(minor, currency) for currency, minor in sorted(sums.items())]
 
 
