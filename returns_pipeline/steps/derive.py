@@ -29,7 +29,7 @@ from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
 from returns_pipeline.storage.behind import behind
 from returns_pipeline.storage.bulk import upsert
-from returns_pipeline.storage.engine import reading
+from returns_pipeline.storage.engine import in_order_of_an_index, reading
 
 _CHUNK = 10_000
 
@@ -55,6 +55,7 @@ def _new_payloads(rt: Runtime, name: str, sources: tuple[str, ...]) -> Iterator[
         after = records.position(connection, name)
     while True:
         with reading(rt.engine) as connection:
+            in_order_of_an_index(connection)
             query = (
                 sa.select(*_PAYLOAD)
                 .where(raw.id > after, raw.source.in_(sources))

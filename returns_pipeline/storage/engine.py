@@ -214,3 +214,13 @@ def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
     """A connection that only reads and never makes a writer wait."""
     with engine.connect().execution_options(read_only=True) as connection:
         yield connection
+
+
+def in_order_of_an_index(connection: sa.Connection) -> None:
+    """Let this transaction's statements find their order in an index, not by sorting.
+
+    PostgreSQL knows nothing yet of a table that was just filled: for a part of it, it would
+    read and sort the whole, each time.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SET LOCAL enable_sort = off")
