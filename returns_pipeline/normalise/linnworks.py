@@ -145,7 +145,7 @@ def redact_order(raw: bytes) -> bytes:
     return _encoder.encode(found)
 
 
-_TAG = re.compile(r"[\w.+/ -]{1,40}")
+_TAG = re.compile(r"[\w.+/-]{1,40}")
 
 
 def tags(raw: bytes) -> frozenset[str]:

@@ -303,3 +303,21 @@ def test_only_unreadable_orders_are_raised_for_any_value_at_the_top(item: dict[s
 @given(st.dictionaries(st.sampled_from(sorted(LINE)), JSON, max_size=3))
 def test_only_unreadable_orders_are_raised_for_any_value_in_a_line(item: dict[str, Any]) -> None:
     through(json.dumps({**V2, "Items": [{**LINE, **item}]}).encode())
+
+
+@pytest.mark.parametrize("tag", [PERSON, "canary@example.com", "x" * 41, "", None])
+def test_a_tag_that_may_be_about_somebody_is_not_kept(tag: str | None) -> None:
+    general = V2["GeneralInfo"] | {
+        "Identifiers": [{"Tag": tag}, {"Tag": "VIP_Gold", "Name": PERSON}]
+    }
+    kept = lw.redact_order(json.dumps(V2 | {"GeneralInfo": general}).encode())
+
+    assert lw.tags(kept) == {"vipgold"}
+    assert PERSON.encode() not in kept
+
+
+def test_an_order_without_tags_is_kept_as_it_was_before_there_were_any() -> None:
+    empty = V2 | {"GeneralInfo": V2["GeneralInfo"] | {"Identifiers": []}}
+
+    assert lw.redact_order(json.dumps(empty).encode()) == lw.redact_order(json.dumps(V2).encode())
+    assert lw.tags(json.dumps(V2).encode()) == frozenset()
