@@ -39,6 +39,7 @@ from returns_pipeline_tests.end_to_end.test_decisions import (
     rows,
 )
 
+pytestmark = pytest.mark.slow
 MakeShop = Callable[..., Shop]
 GATEWAY = "refund_clearing.shopify_payments"
 END = date(2026, 3, 17)
