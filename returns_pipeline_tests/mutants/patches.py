@@ -230,11 +230,15 @@ _BEYOND = (
         (
             (
                 (
-                    "            columns.state == intent.state,\n"
-                    "            columns.attempt == intent.attempt,\n        )\n"
-                    "        .values(**values)\n    )\n    return changed"
+                    '    t.intents.c.state == sa.bindparam("known_state"),\n'
+                    '    t.intents.c.attempt == sa.bindparam("known_attempt"),\n)\n\n\n'
+                    "def _note("
                 ),
-                "        )\n        .values(**values)\n    )\n    return changed",
+                (
+                    '    sa.bindparam("known_state", type_=sa.Text) != "",\n'
+                    '    sa.bindparam("known_attempt", type_=sa.Integer) >= 0,\n)\n\n\n'
+                    "def _note("
+                ),
             ),
         ),
         (_INTENTS + "a_worker_whose_claim_was_taken_over_settles_nothing",),

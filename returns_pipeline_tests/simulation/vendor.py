@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Self
@@ -243,8 +243,23 @@ class Surroundings:
         raise NotImplementedError
 
 
+@dataclass
+class _Prepared:
+    """In place of ``requests.PreparedRequest``, which takes longer to make than a story has."""
+
+    verb: str
+    url: str
+    body: bytes | None
+    headers: dict[str, str]
+
+    def copy(self) -> _Prepared:
+        return replace(self)
+
+
 class _Connection:
     """In place of ``requests.Session``."""
+
+    cookies = ()
 
     def __init__(self, world: Surroundings) -> None:
         self._world = world
@@ -252,13 +267,15 @@ class _Connection:
     def close(self) -> None:
         pass
 
-    def request(
-        self, verb: str, url: str, *, data: bytes | None, headers: dict[str, str], **_more: Any
-    ) -> _Answered:
-        parts = urlsplit(url)
+    def prepare_request(self, request: requests.Request) -> _Prepared:
+        return _Prepared(request.method, request.url, request.data, request.headers)
+
+    def send(self, prepared: _Prepared, **_more: Any) -> _Answered:
+        parts = urlsplit(prepared.url)
         method = parts.path.rstrip("/").rpartition("/")[2]
         query = parse_qs(parts.query, keep_blank_values=True)
-        request = Request(verb, parts.path, query, headers, data or b"")
+        data = prepared.body
+        request = Request(prepared.verb, parts.path, query, prepared.headers, data or b"")
         sent = Sent(method, request, json.loads(data) if data else {})
         fate = self._world.arrives(sent)
         if fate in UNSENT:
