@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from returns_pipeline.domain import gate as gate_rules
 from returns_pipeline.domain.decisions import Kind
 from returns_pipeline.domain.model import ExceptionRaised
+from returns_pipeline.steps.about import about
 from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import decisions as said
 from returns_pipeline.storage import records
@@ -52,8 +53,8 @@ def note_answers(
     named = {key for keys in answers.values() for key in keys}
     query = sa.select(untold.unit_key)
     back = [row[0] for row in records.in_chunks(connection, query, untold.unit_key, sorted(named))]
-    for part in records.chunks(back, 500):
-        connection.execute(sa.delete(t.untold_units).where(untold.unit_key.in_(part)))
+    among, listed = records.listed(connection, untold.unit_key, back)
+    connection.execute(sa.delete(t.untold_units).where(among), listed)
     columns = ("unit_key", "since_at")
     rows = [(key, now) for key in gone]
     upsert(connection, t.untold_units, columns, rows, key=("unit_key",), update=())
@@ -96,9 +97,7 @@ def returns_that_do_not_add_up(connection: sa.Connection, rt: Runtime, now: date
             code="RETURN_NOT_CONSERVED",
             key=return_id,
             message=f"{len(told)} units were begun: {fates}",
-            unit_keys=tuple(row.unit_key for row in missing),
-            return_ids=(return_id,),
-            order_numbers=tuple(sorted({row.order_number for row in missing if row.order_number})),
+            **about(missing),
             since=min((row.since_at for row in missing if row.since_at), default=None),
         )
 

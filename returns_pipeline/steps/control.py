@@ -33,6 +33,7 @@ from returns_pipeline.steps import (
     soundness,
     worth,
 )
+from returns_pipeline.steps.about import about
 from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import decisions as said
 from returns_pipeline.storage import records
@@ -55,9 +56,7 @@ def _unit(
         code=code,
         key=row.unit_key,
         message=message,
-        unit_keys=(row.unit_key,),
-        return_ids=(row.return_id,),
-        order_numbers=(row.order_number,) if row.order_number else (),
+        **about([row]),
         **more,
     )
 

@@ -18,6 +18,7 @@ from returns_pipeline.domain.model import ExceptionRaised
 from returns_pipeline.domain.money import format_minor
 from returns_pipeline.domain.policy import Policy, sends_at_once
 from returns_pipeline.normalise import linnworks as lw
+from returns_pipeline.steps.about import about
 from returns_pipeline.steps.invariants import Finding, Scope, batch_ids, finding
 from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import decisions as said
@@ -150,9 +151,7 @@ def released_early(connection: sa.Connection, rt: Runtime, now: datetime) -> Rai
             f"is not back ({one.stage.replace('_', ' ')})",
             amount_minor=one.value_minor,
             currency=one.currency,
-            unit_keys=(one.unit_key,),
-            return_ids=(one.return_id,),
-            order_numbers=(one.order_number,) if one.order_number else (),
+            **about([one]),
             since=one.ordered_at,
         )
 
@@ -184,9 +183,7 @@ def clearing_aged(connection: sa.Connection, rt: Runtime, now: datetime) -> Rais
             message=f"on exchange clearing for {days} days, and no replacement was ordered",
             amount_minor=row.amount_minor,
             currency=row.currency,
-            unit_keys=(row.unit_key,),
-            return_ids=(row.return_id,),
-            order_numbers=(row.order_number,) if row.order_number else (),
+            **about([row]),
             since=row.effective_at,
         )
 

@@ -251,6 +251,14 @@ def settled_event(refund_key: str) -> str:
     return f"{refund_key}~{SETTLED}"
 
 
+def last_event(row: Mapping[str, Any]) -> str:
+    """By which event the money of a refund was entered last, or is to be now."""
+    key: str = row["refund_key"]
+    if row["attempt"]:
+        return f"{key}~again{row['attempt']}"
+    return key if row["cleared_at"] is None else settled_event(key)
+
+
 def is_settlement(row: Mapping[str, Any], event: str) -> bool:
     """Whether an event of a refund is the meeting of an exchange's legs, or its taking back.
 

@@ -26,7 +26,7 @@ from returns_pipeline.domain.model import (
 )
 from returns_pipeline.settings import SettingsError
 from returns_pipeline.steps import batching, periods, settlements
-from returns_pipeline.steps.ledger import IN_TRANSIT, SETTLED, Ledger, posting_of, settled_event
+from returns_pipeline.steps.ledger import IN_TRANSIT, SETTLED, Ledger, last_event, posting_of
 from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import decisions as said
 from returns_pipeline.storage import records
@@ -113,15 +113,13 @@ def _refunds(
 ) -> None:
     """Enter refunds, and exchanges whose legs have met: of those the first leg is entered."""
     for row in rows:
-        key, at = "", None
-        if row["attempt"]:  # refused, and put right since: it is of the day of that
-            key, at = f"{row['refund_key']}~again{row['attempt']}", row["settled_at"] or now
+        key = last_event(row)
+        # Refused, and put right since: it is of the day of that.
+        at = (row["settled_at"] or now) if row["attempt"] else None
         if row["cleared_at"] is None:
-            entered.put(t.refunds_due, row["id"], *ledger.refund(row, at=at, key=key))
-            continue
-        result = ledger.settlement(
-            row, at=at or row["cleared_at"], key=key or settled_event(row["refund_key"])
-        )
+            result = ledger.refund(row, at=at, key=key)
+        else:
+            result = ledger.settlement(row, at=at or row["cleared_at"], key=key)
         entered.put(t.refunds_due, row["id"], *result)
 
 
@@ -152,7 +150,7 @@ def _take_back_refused(connection: sa.Connection, entered: _Entered) -> int:
     query = sa.select(due.id, due.refund_key, due.attempt, due.settled_at, due.cleared_at).where(
         t.among(due.state, t.UNPAID_REFUND), due.state == "refused", due.is_ledgered
     )
-    refused = {_last_event(row): row for row in connection.execute(query)}
+    refused = {last_event(row._asdict()): row for row in connection.execute(query)}
     by_event: dict[str, list[Any]] = defaultdict(list)
     lines = sa.select(t.postings).order_by(t.postings.c.id)
     units = {key.partition("~")[0].removesuffix(":refund") for key in refused}
@@ -171,14 +169,6 @@ def _take_back_refused(connection: sa.Connection, entered: _Entered) -> int:
         again = {"is_ledgered": False, "attempt": due.attempt + 1}
         connection.execute(sa.update(t.refunds_due).where(among).values(**again), listed)
     return len(refused)
-
-
-def _last_event(row: Any) -> str:
-    """By which event the money of a refund was entered last."""
-    if row.attempt:
-        return f"{row.refund_key}~again{row.attempt}"
-    key: str = row.refund_key
-    return key if row.cleared_at is None else settled_event(key)
 
 
 def _write_off(connection: sa.Connection, entered: _Entered, now: datetime) -> int:

@@ -18,6 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from returns_pipeline.domain.model import ExceptionRaised, Severity
+from returns_pipeline.steps.about import about
 from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import records
 from returns_pipeline.storage import tables as t
@@ -66,7 +67,7 @@ def shipments(connection: sa.Connection, _rt: Runtime, now: datetime) -> Raised:
                 key=shipment,
                 message=f"shipment {shipment}: {len(arrived)} of {len(rows)} units were received",
                 since=min(arrived),
-                **_named(missing),
+                **about(missing),
             )
     yield from _beside(connection)
 
@@ -97,7 +98,7 @@ def _beside(connection: sa.Connection) -> Raised:
             code="SHIPMENT_OVER",
             key=shipment,
             message=f"shipment {shipment}: {len(rows)} units were received that it does not list",
-            **_named(rows),
+            **about(rows),
         )
 
 
@@ -127,16 +128,8 @@ def freight_gap(connection: sa.Connection, rt: Runtime, now: datetime) -> Raised
             message=f"{len(rows)} units have left a hub by their look-up, and no shipment that "
             "Happy Returns lists holds them",
             since=min(row.departed_at for row in rows),
-            **_named(rows),
+            **about(rows),
         )
-
-
-def _named(rows: list[Any]) -> dict[str, Any]:
-    return {
-        "unit_keys": tuple(row.unit_key for row in rows),
-        "return_ids": tuple(sorted({row.return_id for row in rows})),
-        "order_numbers": tuple(sorted({row.order_number for row in rows if row.order_number})),
-    }
 
 
 def questions_too_late(connection: sa.Connection, rt: Runtime, now: datetime) -> Raised:
@@ -243,7 +236,7 @@ def money_waits(connection: sa.Connection, rt: Runtime, now: datetime) -> Raised
             amount_minor=row.amount_minor,
             currency=row.currency,
             since=row.created_at,
-            **_named([row]),
+            **about([row]),
         )
 
 

@@ -17,6 +17,7 @@ from returns_pipeline.domain.model import ExceptionRaised, RefundType
 from returns_pipeline.domain.money import format_minor
 from returns_pipeline.reporting.exports import TARGETS
 from returns_pipeline.steps import exporting, ledger_answers
+from returns_pipeline.steps.about import about
 from returns_pipeline.steps.invariants import RECENT
 from returns_pipeline.steps.runtime import Runtime
 from returns_pipeline.storage import decisions as said
@@ -143,9 +144,7 @@ def credit_unlike_its_liability(connection: sa.Connection, rt: Runtime, _now: da
             f"of {booked}{f' ({row.batch_id})' if row.batch_id else ''}",
             amount_minor=row.amount_minor,
             currency=row.currency,
-            unit_keys=(row.unit_key,),
-            return_ids=(row.return_id,),
-            order_numbers=(row.order_number,) if row.order_number else (),
+            **about([row]),
         )
 
 
